@@ -1,0 +1,53 @@
+"""The command line `outpaint`: argument parsing, progress and exit codes; everything else is the library's."""
+
+import signal
+import sys
+from collections.abc import Mapping
+
+import click
+
+from .. import __version__
+from ..errors import BackendUnavailable, EngineSetError, ImageError, OutpaintError, RequestError
+from .devices import devices
+from .engines import engines
+from .outpaint import plan, run
+
+__all__ = ["main"]
+
+EXIT_CODES: Mapping[type[OutpaintError], int] = {
+    BackendUnavailable: 3,
+    EngineSetError: 4,
+    ImageError: 5,
+    RequestError: 5,
+}
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="outpaint")
+def cli() -> None:
+    """Extend pictures beyond their borders with Stable Diffusion 1.5, without torch.
+
+    Exit codes: 0 done, 1 failed while running, 2 usage, 3 backend missing, 4 engine set broken, 5 input
+    refused, 130 interrupted.
+    """
+
+
+for command in (run, plan, engines, devices):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point: run a command and turn errors into one sentence and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted; nothing was written.", err=True)
+        sys.exit(INTERRUPTED)
+    except OutpaintError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))

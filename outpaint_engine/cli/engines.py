@@ -1,0 +1,72 @@
+"""`outpaint engines`: the engine sets of this machine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine_set import MANIFEST, EngineSet, demo_folder
+
+__all__ = ["engines"]
+
+
+@click.group()
+def engines() -> None:
+    """List, describe and check engine sets."""
+
+
+@engines.command(name="list")
+@click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def list_(folder: Path) -> None:
+    """List the demo and every engine set directly inside FOLDER (by default here)."""
+    found = [demo_folder(), *sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))]
+    for path in found:
+        opened = EngineSet.open(path, verify=False)
+        name = "demo" if path == demo_folder() else str(path)
+        click.echo(f"{name:24} {opened.source['name']}, {opened.unet_channels} channels, {opened.native_size} px")
+
+
+@engines.command()
+@click.argument("folder", default="demo")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def info(folder: str, as_json: bool) -> None:
+    """Describe an engine set: its source, its parts, and the parity measured at export."""
+    opened = EngineSet.open(folder, verify=False)
+    facts: dict[str, Any] = {
+        "folder": str(opened.folder),
+        "source": dict(opened.source),
+        "unet_channels": opened.unet_channels,
+        "native_size": opened.native_size,
+        "prediction_type": opened.prediction_type,
+        "digest": opened.digest,
+        "artifacts": [
+            {
+                "part": artifact.part,
+                "format": artifact.format,
+                "file": artifact.file,
+                "precision": artifact.precision,
+                "opset": artifact.opset,
+                "parity": dict(artifact.parity),
+            }
+            for artifact in opened.artifacts
+        ],
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for name in ("folder", "source", "unet_channels", "native_size", "prediction_type", "digest"):
+        click.echo(f"{name:16} {facts[name]}")
+    for artifact in facts["artifacts"]:
+        click.echo(f"{artifact['part']:16} {artifact['file']}, {artifact['precision']}, opset {artifact['opset']}")
+
+
+@engines.command()
+@click.argument("folder", default="demo")
+def verify(folder: str) -> None:
+    """Compare every file of an engine set with the SHA-256 in its manifest."""
+    opened = EngineSet.open(folder)
+    if not opened.digest:
+        click.echo(f"{opened.folder} has no {MANIFEST}: nothing to compare. Write one with `outpaint-export adopt`.")
+        return
+    click.echo(f"{opened.folder}: {len(set(opened.paths()))} files, all as exported.")

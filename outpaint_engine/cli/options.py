@@ -1,0 +1,92 @@
+"""Options that several commands share: where the picture goes on the canvas, and how a run is sampled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..canvas import ANCHORS, Placement
+from ..errors import RequestError
+
+__all__ = ["placement_of", "placement_options", "sampling_options"]
+
+Command = Callable[..., Any]
+CANVAS = ("width", "height", "scale", "offset_x", "offset_y")
+SIDES = ("left", "right", "top", "bottom")
+
+
+def placement_options(command: Command) -> Command:
+    """Add the three ways to say a placement, and the width of the blend."""
+    options = [
+        click.option("--left", type=int, help="Pixels to add on the left."),
+        click.option("--right", type=int, help="Pixels to add on the right."),
+        click.option("--top", type=int, help="Pixels to add above."),
+        click.option("--bottom", type=int, help="Pixels to add below."),
+        click.option("--aspect", metavar="W:H", help="Extend to this aspect ratio, such as 16:9."),
+        click.option(
+            "--anchor", type=click.Choice(list(ANCHORS)), help="With --aspect: where the picture sits. [center]"
+        ),
+        click.option("--width", type=int, help="Canvas width, a multiple of 8."),
+        click.option("--height", type=int, help="Canvas height, a multiple of 8."),
+        click.option("--scale", type=float, help="With --width/--height: factor on the picture's own pixels. [1]"),
+        click.option("--offset-x", type=int, help="The picture's left edge on the canvas. [0]"),
+        click.option("--offset-y", type=int, help="The picture's top edge on the canvas. [0]"),
+        click.option(
+            "--mask-expand",
+            type=int,
+            default=8,
+            show_default=True,
+            help="Pixels of the picture's border that are painted anew and blended.",
+        ),
+    ]
+    return _added(command, options)
+
+
+def sampling_options(command: Command) -> Command:
+    """Add prompt, sampler and seed."""
+    options = [
+        click.option("--prompt", "-p", default="", help="What the whole picture shows."),
+        click.option("--negative-prompt", "-n", help="What it should not show."),
+        click.option("--scheduler", default="ddim", show_default=True),
+        click.option("--steps", "num_inference_steps", type=int, default=25, show_default=True),
+        click.option(
+            "--strength", type=float, default=1.0, show_default=True, help="Share of the steps run, in (0, 1]."
+        ),
+        click.option(
+            "--guidance-scale", "-g", type=float, default=7.5, show_default=True, help="1 or less: no guidance."
+        ),
+        click.option("--eta", type=float, default=0.0, show_default=True, help="DDIM's randomness, 0 to 1."),
+        click.option("--seed", type=int, default=-1, show_default=True, help="-1 draws one and says which."),
+        click.option("--num-images", type=int, default=1, show_default=True, help="Seeds count up from --seed."),
+        click.option("--infill", default="auto", show_default=True, help="auto, edge, noise or grey."),
+        click.option("--color-match/--no-color-match", default=True, help="Match colours at the seam. [on]"),
+    ]
+    return _added(command, options)
+
+
+def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
+    """Take the placement options out of `given` and work them out for a picture of `size` (width, height)."""
+    options = {name: given.pop(name) for name in (*CANVAS, *SIDES, "aspect", "anchor")}
+    canvas, sides = ({name: options[name] for name in names if options[name] is not None} for names in (CANVAS, SIDES))
+    ways = [
+        name for name, used in (("--width/--height", canvas), ("sides", sides), ("--aspect", options["aspect"])) if used
+    ]
+    if len(ways) > 1:
+        raise click.UsageError(f"Say the placement in one way, not several: {' and '.join(ways)} were given.")
+    if sides:
+        return Placement.from_sides(size, **sides)
+    if options["aspect"]:
+        return Placement.from_aspect(size, options["aspect"], options["anchor"] or "center")
+    if not canvas:
+        raise click.UsageError(
+            "Say how far to extend: --left/--right/--top/--bottom PIXELS, --aspect W:H, or --width and --height."
+        )
+    if "width" not in canvas or "height" not in canvas:
+        raise RequestError("--width and --height are needed together; --scale, --offset-x and --offset-y go with them.")
+    return Placement(**canvas)
+
+
+def _added(command: Command, options: list[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,200 @@
+"""`outpaint run` and `outpaint plan`: a picture in, a wider picture or its plan out."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from .. import __version__
+from ..canvas import CanvasPlan
+from ..canvas import plan as plan_canvas
+from ..errors import ImageError
+from ..images import FORMATS, Picture, encode, open_picture, write_whole
+from ..pipeline import OutpaintPipeline
+from ..request import OutpaintRequest
+from ..run import OutpaintResult, OutpaintRun
+from .options import placement_of, placement_options, sampling_options
+
+__all__ = ["plan", "run"]
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@placement_options
+@sampling_options
+@click.option("--engines", default="demo", show_default=True, help="An engine set's folder.")
+@click.option("--device", default="auto", show_default=True, help="See `outpaint devices`.")
+@click.option("--metadata/--no-metadata", default=True, help="Write the request into the PNG. [on]")
+@click.option("--json", "as_json", is_flag=True, help="Print seed, timings and quality as JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary.")
+def run(source: str, target: str, engines: str, device: str, **options: Any) -> None:
+    r"""Extend the picture IN and write it to OUT; `-` is standard input or output.
+
+    \b
+    outpaint run photo.png wide.png --left 128 --right 128 --prompt "sunset mountains"
+    outpaint run photo.png square.png --aspect 1:1 --prompt "night sea with moon"
+    """
+    metadata, as_json, quiet = (options.pop(name) for name in ("metadata", "as_json", "quiet"))
+    suffix = _suffix(target)
+    picture = _picture(source)
+    placement = placement_of(picture.size, options)
+    request = OutpaintRequest(image=_array(picture), **dataclasses.asdict(placement), **options)
+    with OutpaintPipeline.from_pretrained(engines, device=device) as pipe:
+        started = pipe.steps(request)
+        for warning in started.plan.warnings:
+            click.echo(f"Note: {warning}", err=True)
+        result = _with_progress(started, quiet)
+    for index, image in enumerate(result.images):
+        facts = _facts(request, result, index) if metadata else None
+        _write(target, index, len(result.images), encode(image, suffix, facts, _parameters(request, result, index)))
+    if as_json:
+        click.echo(json.dumps(_report(result)), err=target == "-")
+    elif not quiet:
+        click.echo(_summary(target, result), err=True)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@placement_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Also write the mask as a picture: white is painted.")
+def plan(source: str, mask_expand: int, as_json: bool, mask: Path | None, **options: Any) -> None:
+    """Say what would be painted for the picture IN, without any model."""
+    picture = _picture(source)
+    request = OutpaintRequest(
+        image=None, mask_expand=mask_expand, **dataclasses.asdict(placement_of(picture.size, options))
+    )
+    placement = request.placement
+    found = plan_canvas(picture.size, placement, mask_expand, picture.resized(placement.scaled(picture.size)).opaque)
+    if mask is not None:
+        from ..images import to_image
+
+        _check_folder(mask)
+        write_whole(mask, encode(to_image((found.mask * 255).astype("uint8")), _suffix(str(mask))))
+    click.echo(json.dumps(_plan_facts(found)) if as_json else _plan_text(picture, found))
+
+
+def _with_progress(started: OutpaintRun, quiet: bool) -> OutpaintResult:
+    """Iterate with a bar on standard error, when that is a terminal."""
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(desc="painting", unit="step", disable=hidden, file=sys.stderr) as bar:
+        for progress in started:
+            bar.total = progress.steps
+            bar.update(progress.step - bar.n)
+    return started.result
+
+
+def _picture(source: str) -> Picture:
+    return open_picture(sys.stdin.buffer.read() if source == "-" else source)
+
+
+def _array(picture: Picture) -> Any:
+    """The decoded picture as the array that a request takes, so that it is decoded once."""
+    import numpy as np
+
+    if picture.opaque is None:
+        return picture.pixels
+    return np.dstack([picture.pixels, picture.opaque.astype(np.uint8) * 255])
+
+
+def _suffix(target: str) -> str:
+    """The file ending of OUT, checked before any work is done."""
+    if target == "-":
+        return ".png"
+    path = Path(target)
+    _check_folder(path)
+    if path.suffix.lower() not in FORMATS:
+        raise click.UsageError(f"OUT must end in {', '.join(FORMATS)}; not {path.name!r}.")
+    return path.suffix.lower()
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise click.UsageError(f"The folder {str(path.parent)!r} does not exist: make it first.")
+    if path.is_dir():
+        raise click.UsageError(f"{str(path)!r} is a folder: name the file to write.")
+
+
+def _write(target: str, index: int, count: int, content: bytes) -> None:
+    if target == "-":
+        if count > 1:
+            raise ImageError("Several pictures cannot go to standard output: name a file.")
+        sys.stdout.buffer.write(content)
+        return
+    path = Path(target)
+    write_whole(path if count == 1 else path.with_stem(f"{path.stem}-{index + 1}"), content)
+
+
+def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict[str, Any]:
+    """The request as it would be sent again, without the picture."""
+    fields = {
+        field.name: getattr(request, field.name) for field in dataclasses.fields(request) if field.name != "image"
+    }
+    return fields | {
+        "seed": result.seeds[index],
+        "num_images": 1,
+        "engine_set": result.engine_set,
+        "device": result.device,
+        "precision": result.precision,
+        "version": __version__,
+    }
+
+
+def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) -> str:
+    """The text block that AUTOMATIC1111's web UI writes into a PNG."""
+    settings = {
+        "Steps": request.num_inference_steps,
+        "Sampler": request.scheduler.upper(),
+        "CFG scale": request.guidance_scale,
+        "Seed": result.seeds[index],
+        "Size": f"{request.width}x{request.height}",
+        "Denoising strength": request.strength,
+        "Version": f"outpaint_engine {__version__}",
+    }
+    negative = f"\nNegative prompt: {request.negative_text}" if request.negative_text else ""
+    return f"{request.prompt}{negative}\n" + ", ".join(f"{name}: {value}" for name, value in settings.items())
+
+
+def _report(result: OutpaintResult) -> dict[str, Any]:
+    return {
+        "seeds": result.seeds,
+        "device": result.device,
+        "precision": result.precision,
+        "engine_set": result.engine_set,
+        "timings": {**result.timings.stages, "steps": result.timings.steps, "total": result.timings.total},
+        "quality": [dataclasses.asdict(quality) for quality in result.quality],
+        "warnings": list(result.plan.warnings),
+    }
+
+
+def _summary(target: str, result: OutpaintResult) -> str:
+    seeds = ", ".join(map(str, result.seeds))
+    return f"{target}: {result.timings.total:.1f} s on {result.device} ({result.precision}), seed {seeds}"
+
+
+def _plan_facts(found: CanvasPlan) -> dict[str, Any]:
+    return {
+        "canvas": [found.placement.width, found.placement.height],
+        "picture": list(found.scaled_size),
+        "placed": dataclasses.asdict(found.placed),
+        "visible": dataclasses.asdict(found.visible),
+        "unknown_share": found.unknown_share,
+        "painted_share": float(found.mask.mean()),
+        "warnings": list(found.warnings),
+    }
+
+
+def _plan_text(picture: Picture, found: CanvasPlan) -> str:
+    box, placement = found.visible, found.placement
+    lines = [
+        f"picture   {picture.size[0]}x{picture.size[1]}, on the canvas {found.scaled_size[0]}x{found.scaled_size[1]}",
+        f"canvas    {placement.width}x{placement.height}",
+        f"visible   ({box.left}, {box.top}) to ({box.right}, {box.bottom})",
+        f"painted   {found.mask.mean():.0%} of the canvas, {found.unknown_share:.0%} unknown to begin with",
+    ]
+    return "\n".join(lines + [f"note      {warning}" for warning in found.warnings])

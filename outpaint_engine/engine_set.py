@@ -1,0 +1,203 @@
+"""The engine set: a folder of engines and configs, the one contract between the export stage and the runtime.
+
+The layout is Optimum's for diffusion pipelines, plus `engine_set.json` (`MANIFEST`), which names every file
+with its SHA-256. A folder that Optimum wrote has no manifest and opens too: its facts are read from its
+configs, and nothing can then be said about damaged files. Nothing here loads an engine.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .errors import EngineSetError
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "PARTS", "Artifact", "EngineSet", "demo_folder", "digest_of"]
+
+MANIFEST = "engine_set.json"
+FORMAT_VERSION = 1
+PARTS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
+SD15_LATENT_SCALE = 0.18215
+REMEDY = "Export it again with `outpaint-export onnx SOURCE {folder}`."
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One engine file of one part: an ONNX graph, or a plan that was built from it.
+
+    `files` maps every file that belongs to it (external weights too) to its SHA-256; empty without a manifest.
+    `built_for` holds what a plan depends on (library version, compute capabilities, shape profile).
+    """
+
+    part: str
+    format: str
+    file: str
+    precision: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    opset: int | None = None
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    outputs: tuple[Mapping[str, Any], ...] = ()
+    built_for: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EngineSet:
+    """What a folder of engines is: its source, the facts the loop needs, and its files.
+
+    `unet_channels` is 4 (plain checkpoint) or 9 (inpainting checkpoint); `latent_scale` the VAE's scaling
+    factor; `latent_factor` pixels per latent; `native_size` the canvas side the model was trained at, in
+    pixels; `scheduler` the content of `scheduler_config.json`.
+    """
+
+    folder: Path
+    source: Mapping[str, str]
+    unet_channels: int
+    latent_scale: float
+    latent_factor: int
+    native_size: int
+    prediction_type: str
+    scheduler: Mapping[str, Any]
+    artifacts: tuple[Artifact, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    @classmethod
+    def open(cls, folder: str | Path, *, verify: bool = True) -> "EngineSet":
+        """Read a folder and check it; "demo" is the set that comes with this package.
+
+        `verify=False` skips comparing file contents with the manifest (seconds, for sets of several GB).
+
+        Raises:
+            EngineSetError: a file is missing, damaged, outside the folder or a link; the message names it.
+        """
+        path = demo_folder() if str(folder) == "demo" else Path(folder)
+        if not path.is_dir():
+            raise EngineSetError(
+                f"There is no engine set at {str(folder)!r}: that folder does not exist. "
+                "Use `demo`, or make one with `outpaint-export onnx SOURCE FOLDER`."
+            )
+        opened = _from_manifest(path) if (path / MANIFEST).exists() else _from_configs(path)
+        for relative in opened.paths():
+            regular_file(path, relative)
+        if verify:
+            opened.verify()
+        return opened
+
+    def artifact(self, part: str, format: str = "onnx") -> Artifact:
+        """The artifact of `part` in `format`, or an `EngineSetError` that says what there is."""
+        for artifact in self.artifacts:
+            if (artifact.part, artifact.format) == (part, format):
+                return artifact
+        have = sorted({artifact.format for artifact in self.artifacts if artifact.part == part})
+        raise EngineSetError(f"{self.folder} has no {format} engine for {part}; it has {', '.join(have) or 'none'}.")
+
+    def paths(self) -> Iterator[str]:
+        """Every file the set names, relative to its folder."""
+        yield from self.files
+        for artifact in self.artifacts:
+            yield from artifact.files or (artifact.file,)
+
+    def verify(self) -> None:
+        """Compare every file with the manifest's SHA-256; an `EngineSetError` names the first that differs."""
+        stated = dict(self.files)
+        for artifact in self.artifacts:
+            stated |= artifact.files
+        for relative, sha256 in stated.items():
+            if digest_of(regular_file(self.folder, relative)) != sha256:
+                raise EngineSetError(
+                    f"{self.folder / relative} is not the file that was exported: its SHA-256 differs from "
+                    f"{MANIFEST}. Copy the engine set again, or "
+                    + REMEDY[0].lower()
+                    + REMEDY[1:].format(folder=self.folder)
+                )
+
+
+def demo_folder() -> Path:
+    """Folder of the engine set that comes with this package."""
+    return Path(__file__).parent / "assets" / "demo"
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def regular_file(folder: Path, relative: str) -> Path:
+    """The path of a file named by a manifest: a regular file inside `folder`, reached without links."""
+    pure = PurePosixPath(relative)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in relative or ":" in relative or not pure.parts:
+        raise EngineSetError(f"{folder / MANIFEST} names {relative!r}; only files inside the folder may be named.")
+    path = folder
+    for piece in pure.parts:
+        path = path / piece
+        if path.is_symlink():
+            raise EngineSetError(f"{path} is a link. Engine files must be regular files: copy the file itself there.")
+    if not path.is_file():
+        raise EngineSetError(f"{path} is missing. " + REMEDY.format(folder=folder))
+    return path
+
+
+def _read_json(folder: Path, relative: str) -> dict[str, Any]:
+    path = regular_file(folder, relative)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise EngineSetError(f"{path} is not readable JSON: {error}. " + REMEDY.format(folder=folder)) from error
+    if not isinstance(content, dict):
+        raise EngineSetError(f"{path} should hold a JSON object. " + REMEDY.format(folder=folder))
+    return content
+
+
+def _from_manifest(folder: Path) -> EngineSet:
+    manifest = _read_json(folder, MANIFEST)
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
+        raise EngineSetError(
+            f"{folder / MANIFEST} has format version {version!r}; this program reads version {FORMAT_VERSION}. "
+            + REMEDY.format(folder=folder)
+        )
+    try:
+        artifacts = tuple(
+            Artifact(**{**item, "inputs": tuple(item["inputs"]), "outputs": tuple(item["outputs"])})
+            for item in manifest["artifacts"]
+        )
+        return EngineSet(
+            folder=folder,
+            source=manifest["source"],
+            unet_channels=int(manifest["unet_channels"]),
+            latent_scale=float(manifest["latent_scale"]),
+            latent_factor=int(manifest["latent_factor"]),
+            native_size=int(manifest["native_size"]),
+            prediction_type=str(manifest["prediction_type"]),
+            scheduler=_read_json(folder, "scheduler/scheduler_config.json"),
+            artifacts=artifacts,
+            files=manifest["files"],
+            digest=digest_of(folder / MANIFEST),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineSetError(
+            f"{folder / MANIFEST} lacks or misstates {error}. " + REMEDY.format(folder=folder)
+        ) from error
+
+
+def _from_configs(folder: Path) -> EngineSet:
+    """Facts of a folder without a manifest, as Optimum writes it."""
+    unet = _read_json(folder, "unet/config.json")
+    vae = _read_json(folder, "vae_decoder/config.json")
+    scheduler = _read_json(folder, "scheduler/scheduler_config.json")
+    factor = 2 ** (len(vae.get("block_out_channels", (0, 0, 0, 0))) - 1)
+    return EngineSet(
+        folder=folder,
+        source={"name": str(unet.get("_name_or_path", folder.name)), "revision": "", "license": ""},
+        unet_channels=int(unet["in_channels"]),
+        latent_scale=float(vae.get("scaling_factor", SD15_LATENT_SCALE)),
+        latent_factor=factor,
+        native_size=int(unet.get("sample_size", 64)) * factor,
+        prediction_type=str(scheduler.get("prediction_type", "epsilon")),
+        scheduler=scheduler,
+        artifacts=tuple(Artifact(part, "onnx", f"{part}/model.onnx", "as exported") for part in PARTS),
+    )

@@ -1,0 +1,70 @@
+"""What every engine and every backend is: two verbs and a close."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..tensors import Array, TensorSpec
+
+__all__ = ["Backend", "Engine", "Probe"]
+
+
+class Engine(ABC):
+    """One loaded graph. A context manager; `close` gives its memory back."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    device: str
+    precision: str
+
+    @abstractmethod
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays in, arrays out; the caller owns what it gets. Raises EngineError with the engine's name."""
+
+    def close(self) -> None:  # noqa: B027 - an engine that holds nothing has nothing to do
+        """Free what the engine holds; it cannot run afterwards."""
+
+    def __enter__(self) -> Self:
+        """Return the engine."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the engine."""
+        self.close()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Whether a backend works here: its version and device, or the reason and what to install."""
+
+    usable: bool
+    version: str = ""
+    device: str = ""
+    reason: str = ""
+    remedy: str = ""
+
+
+class Backend(ABC):
+    """A runtime library that loads artifacts of one format. It never builds and never downloads."""
+
+    name: str
+    device: str
+    format: str
+
+    @abstractmethod
+    def probe(self) -> Probe:
+        """Look whether this backend can be used; never raises."""
+
+    @abstractmethod
+    def load(self, path: Path, part: str) -> Engine:
+        """Load one engine file.
+
+        Raises:
+            BackendUnavailable: the library is missing, or another device than this backend's would run.
+            EngineSetError: the file is not one that this backend reads.
+        """

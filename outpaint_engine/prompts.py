@@ -1,0 +1,88 @@
+"""Prompts to token ids, with the CLIP tokenizer that lies in the engine set."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import EngineSetError
+from .tensors import Array
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["Prompts"]
+
+TOKENS = 77
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+class Prompts:
+    """CLIP's byte-pair tokenizer: 77 tokens, start and end marked, the rest padded as the model was trained."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = _load(folder)
+        self._pad = self._id(_pad_token(folder))
+        self._start, self._end = self._id(START), self._id(END)
+
+    def encode(self, text: str) -> Array:
+        """Token ids, int64, shape (1, 77). A longer prompt is cut, with a warning that quotes what is lost."""
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        room = TOKENS - 2
+        if len(found.ids) > room:
+            lost = text[found.offsets[room][0] :]
+            warnings.warn(
+                f"The prompt has {len(found.ids)} tokens and the model reads {room}; this part is lost: {lost!r}",
+                stacklevel=2,
+            )
+        ids = [self._start, *found.ids[:room], self._end]
+        return np.array([ids + [self._pad] * (TOKENS - len(ids))], np.int64)
+
+    def _id(self, token: str) -> int:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
+            raise EngineSetError(f"The engine set's tokenizer lacks {token!r}: it is not a CLIP tokenizer.")
+        return int(number)
+
+
+def _load(folder: Path) -> "Tokenizer":
+    """Read tokenizer.json; where an older export has none, build the same from vocab.json and merges.txt."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    try:
+        if (folder / "tokenizer.json").exists():
+            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            return tokenizer
+        tokenizer = Tokenizer(
+            models.BPE.from_file(
+                str(folder / "vocab.json"),
+                str(folder / "merges.txt"),
+                continuing_subword_prefix="",
+                end_of_word_suffix="</w>",
+                unk_token=END,
+            )
+        )
+    except Exception as error:
+        raise EngineSetError(f"The tokenizer in {folder} cannot be read: {error}") from error
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return tokenizer
+
+
+def _pad_token(folder: Path) -> str:
+    """SD1.5 pads with the end token; relatives of SD2 pad with "!"."""
+    path = folder / "tokenizer_config.json"
+    token = json.loads(path.read_text(encoding="utf-8")).get("pad_token", END) if path.exists() else END
+    return str(token["content"] if isinstance(token, dict) else token)

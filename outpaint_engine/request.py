@@ -1,0 +1,119 @@
+"""What a caller asks for: one frozen, validated object shared by the Python API, the command line and HTTP.
+
+Names follow diffusers and Segmind's SD1.5 Outpainting API. Ranges are those of the method, not of a price
+list; a service may narrow them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from .canvas import Placement
+from .errors import RequestError
+from .infill import INFILLS
+
+__all__ = ["MAX_SIDE", "SCHEDULERS", "OutpaintRequest"]
+
+MAX_SIDE = 4096
+MAX_SEED = 2**63 - 1
+SCHEDULERS = ("ddim",)
+
+
+@dataclass(frozen=True)
+class OutpaintRequest:
+    """One outpainting. Checked when made; a request that exists is one that can be tried.
+
+    Raises:
+        RequestError: a field leaves its range; the message names the field, the range and the value.
+    """
+
+    image: Any
+    """A path, the bytes of an image file, a PIL image, or uint8 pixels of shape (height, width, 3 or 4)."""
+    prompt: str = ""
+    negative_prompt: str | None = None
+    """None, the empty string and the literal "NONE" all mean: no negative prompt."""
+
+    # Placement: the picture, resized by `scale`, goes with its top-left corner to (offset_x, offset_y).
+    width: int = 512
+    height: int = 512
+    scale: float = 1.0
+    offset_x: int = 0
+    offset_y: int = 0
+    mask_expand: int = 8
+    """Pixels of the picture's border that are painted anew and blended, on sides that meet unknown canvas."""
+
+    # Sampling.
+    scheduler: str = "ddim"
+    num_inference_steps: int = 25
+    strength: float = 1.0
+    """Share of the steps that is run, in (0, 1]; below 1 the run starts from the filled canvas plus noise."""
+    guidance_scale: float = 7.5
+    """At 1 or below the negative prompt is ignored and every step costs one UNet pass instead of two."""
+    eta: float = 0.0
+    """0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021."""
+    seed: int = -1
+    """-1 draws one; the result says which."""
+    num_images: int = 1
+
+    # The canvas before and after the model.
+    infill: str = "auto"
+    color_match: bool = True
+
+    def __post_init__(self) -> None:
+        """Check every field that can be checked without opening the picture."""
+        if not isinstance(self.prompt, str):
+            raise RequestError(f"prompt must be text, not {type(self.prompt).__name__}.")
+        if not isinstance(self.negative_prompt, str | None):
+            raise RequestError(f"negative_prompt must be text or None, not {type(self.negative_prompt).__name__}.")
+        for name in ("width", "height"):
+            _canvas_side(name, getattr(self, name))
+        _number("scale", self.scale, 0.01, 100)
+        for name in ("offset_x", "offset_y"):
+            _whole(name, getattr(self, name), -16 * MAX_SIDE, MAX_SIDE)
+        _whole("mask_expand", self.mask_expand, 0, 256)
+        _one_of("scheduler", str(self.scheduler).lower(), SCHEDULERS)
+        _whole("num_inference_steps", self.num_inference_steps, 1, 1000)
+        _number("strength", self.strength, 0, 1)
+        if self.strength == 0:
+            raise RequestError("strength must be above 0: at 0 no step is run and nothing is painted.")
+        _number("guidance_scale", self.guidance_scale, 0, 100)
+        _number("eta", self.eta, 0, 1)
+        _whole("seed", self.seed, -1, MAX_SEED)
+        _whole("num_images", self.num_images, 1, 64)
+        _one_of("infill", self.infill, ("auto", *INFILLS))
+
+    @property
+    def placement(self) -> Placement:
+        """The five fields that say where the picture goes."""
+        return Placement(self.width, self.height, self.scale, self.offset_x, self.offset_y)
+
+    @property
+    def negative_text(self) -> str:
+        """The negative prompt with every way of saying "none" resolved to the empty string."""
+        text = self.negative_prompt or ""
+        return "" if text.strip().upper() == "NONE" else text
+
+
+def _number(name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RequestError(f"{name} must be a finite number from {low:g} to {high:g}, not {value!r}.")
+    if not low <= value <= high:
+        raise RequestError(f"{name} must be from {low:g} to {high:g}, not {value!r}.")
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise RequestError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+
+
+def _canvas_side(name: str, value: Any) -> None:
+    _whole(name, value, 1, MAX_SIDE)
+    if value % 8:
+        below, above = value // 8 * 8, -(-value // 8) * 8
+        nearest = f"{below} or {above}" if below else f"{above}"
+        raise RequestError(f"{name} must be a multiple of 8, not {value}: the nearest are {nearest}.")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise RequestError(f"{name} must be one of {', '.join(allowed)}; not {value!r}.")
