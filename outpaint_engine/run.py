@@ -4,6 +4,7 @@ The order of random draws is diffusers' (pipeline_stable_diffusion_inpaint.py): 
 canvas if its latents are needed, then the starting noise, then the posterior of the masked picture.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -163,12 +164,11 @@ class OutpaintRun:
             eta=self._request.eta,
             noise=lambda: start.draw.normal(start.x.shape),
         )
-        while True:
-            with self._timings.step():
-                step = next(steps, None)
-            if step is None:
-                return
+        began = time.perf_counter()
+        for step in steps:
+            self._timings.steps.append(time.perf_counter() - began)
             yield step
+            began = time.perf_counter()
 
     def _start(self, seed: int) -> Start:
         """Encode what this UNet needs, draw the noise, and decide by its channels how it learns what is known."""

@@ -24,13 +24,6 @@ class Timings:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """Time one sampling step; a block that ends the sampler instead of stepping is not counted."""
-        start = time.perf_counter()
-        yield
-        self.steps.append(time.perf_counter() - start)
-
     @property
     def total(self) -> float:
         """Seconds in all stages and steps."""

@@ -1,0 +1,118 @@
+"""The whole pipeline on a model of a few lines of numpy: geometry, seeds, cancelling, guarantees."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outpaint_engine import EngineSetError, NumericalError, OutpaintError, OutpaintPipeline, OutpaintRequest
+from tests.conftest import toy_unet
+
+Toy = Callable[..., OutpaintPipeline]
+WIDE: dict[str, Any] = {"width": 128, "height": 64, "offset_x": 32, "offset_y": 8, "num_inference_steps": 4, "seed": 1}
+
+
+@pytest.mark.parametrize("channels", [4, 9])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+@pytest.mark.parametrize("mask_expand", [0, 8])
+def test_known_pixels_outside_the_band_come_back_byte_for_byte(
+    toy: Toy, picture: np.ndarray, channels: int, strength: float, mask_expand: int
+) -> None:
+    result = toy(channels)(image=picture, **WIDE, strength=strength, mask_expand=mask_expand)
+    out = np.asarray(result.images[0])
+    assert out.shape == (64, 128, 3)
+    kept = slice(mask_expand, 48 - mask_expand), slice(mask_expand, 64 - mask_expand)
+    assert np.array_equal(out[8:56, 32:96][kept], picture[kept])
+    assert result.quality[0].changed_pixels == 0
+    assert result.quality[0].kept_pixels == (48 - 2 * mask_expand) * (64 - 2 * mask_expand)
+
+
+@pytest.mark.parametrize("channels", [4, 9])
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another(
+    toy: Toy, picture: np.ndarray, channels: int
+) -> None:
+    pipe = toy(channels)
+    first, again = (pipe(image=picture, **WIDE).latents for _ in range(2))
+    other = pipe(image=picture, **{**WIDE, "seed": 2}).latents
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_a_drawn_seed_is_in_the_result_and_gives_the_picture_again(toy: Toy, picture: np.ndarray) -> None:
+    pipe = toy()
+    drawn = pipe(image=picture, **{**WIDE, "seed": -1})
+    assert np.array_equal(pipe(image=picture, **{**WIDE, "seed": drawn.seed}).latents, drawn.latents)
+
+
+def test_several_images_have_seeds_that_count_up_and_equal_single_runs(toy: Toy, picture: np.ndarray) -> None:
+    pipe = toy(9)
+    several = pipe(image=picture, **WIDE, num_images=3)
+    assert several.seeds == [1, 2, 3]
+    single = pipe(image=picture, **{**WIDE, "seed": 3})
+    assert np.array_equal(several.latents[2], single.latents[0])
+
+
+def test_progress_counts_every_step_of_every_image_and_previews(toy: Toy, picture: np.ndarray) -> None:
+    run = toy().steps(OutpaintRequest(image=picture, **WIDE, num_images=2))
+    seen = [(progress.step, progress.steps, progress.preview().size) for progress in run]
+    assert seen == [(step, 8, (128, 64)) for step in range(1, 9)]
+    assert len(run.result.timings.steps) == 8
+
+
+def test_a_run_that_is_left_early_calls_the_unet_no_more_and_has_no_result(toy: Toy, picture: np.ndarray) -> None:
+    calls = []
+
+    def counting(**feeds: np.ndarray) -> dict[str, np.ndarray]:
+        calls.append(1)
+        return toy_unet(**feeds)
+
+    run = toy(unet=counting).steps(OutpaintRequest(image=picture, **WIDE))
+    for progress in run:
+        if progress.step == 2:
+            break
+    assert len(calls) == 2
+    with pytest.raises(OutpaintError, match="no result yet"):
+        _ = run.result
+
+
+def test_a_nan_stops_the_run_with_the_step_in_the_message(toy: Toy, picture: np.ndarray) -> None:
+    def broken(sample: np.ndarray, timestep: np.ndarray, encoder_hidden_states: np.ndarray) -> dict[str, np.ndarray]:
+        return {"out_sample": sample[:, :4] * np.nan}
+
+    with pytest.raises(NumericalError, match="at step 1"):
+        toy(unet=broken)(image=picture, **WIDE)
+
+
+def test_a_unet_with_another_number_of_channels_is_refused(toy: Toy) -> None:
+    with pytest.raises(EngineSetError, match="5 channels; outpainting knows 4 and 9"):
+        toy(5)
+
+
+def test_strength_below_one_runs_fewer_steps(toy: Toy, picture: np.ndarray) -> None:
+    result = toy()(image=picture, **{**WIDE, "num_inference_steps": 8}, strength=0.5)
+    assert len(result.timings.steps) == 4
+
+
+def test_the_prompt_reaches_the_unet_and_the_negative_prompt_only_with_guidance(
+    toy: Toy, picture: np.ndarray
+) -> None:
+    pipe = toy()
+
+    def latents(**fields: Any) -> np.ndarray:
+        return pipe(image=picture, **WIDE, **fields).latents
+
+    assert not np.array_equal(latents(prompt="sea"), latents(prompt="hills"))
+    assert not np.array_equal(latents(prompt="sea"), latents(prompt="sea", negative_prompt="sun"))
+    assert np.array_equal(
+        latents(prompt="sea", guidance_scale=1.0), latents(prompt="sea", negative_prompt="sun", guidance_scale=1.0)
+    )
+
+
+def test_transparent_pixels_are_painted_and_opaque_ones_kept(toy: Toy, picture: np.ndarray) -> None:
+    opaque = np.full((48, 64, 1), 255, np.uint8)
+    opaque[:, :32] = 0
+    result = toy()(image=np.dstack([picture, opaque]), width=64, height=48, num_inference_steps=2, mask_expand=0, seed=0)
+    out = np.asarray(result.images[0])
+    assert np.array_equal(out[:, 32:], picture[:, 32:])
+    assert not np.array_equal(out[:, :32], picture[:, :32])

@@ -1,0 +1,50 @@
+"""A request is checked once, when it is made, and refused with a sentence."""
+
+import math
+
+import pytest
+
+from outpaint_engine import OutpaintRequest, RequestError
+
+REFUSED = [
+    ({"num_inference_steps": 0}, "num_inference_steps must be a whole number from 1 to 1000, not 0."),
+    ({"num_inference_steps": 2.5}, "num_inference_steps must be a whole number"),
+    ({"num_inference_steps": True}, "num_inference_steps must be a whole number"),
+    ({"strength": 2}, "strength must be from 0 to 1, not 2."),
+    ({"strength": 0}, "strength must be above 0"),
+    ({"guidance_scale": math.nan}, "guidance_scale must be a finite number"),
+    ({"guidance_scale": math.inf}, "guidance_scale must be a finite number"),
+    ({"scale": 0}, "scale must be from 0.01 to 100, not 0."),
+    ({"width": 500}, "width must be a multiple of 8, not 500: the nearest are 496 or 504."),
+    ({"height": 3}, "height must be a multiple of 8, not 3: the nearest are 8."),
+    ({"width": 10**6}, "width must be a whole number from 1 to 4096"),
+    ({"mask_expand": -1}, "mask_expand must be a whole number from 0 to 256"),
+    ({"seed": -2}, "seed must be a whole number from -1"),
+    ({"seed": 2**63}, "seed must be a whole number"),
+    ({"num_images": 0}, "num_images must be a whole number"),
+    ({"scheduler": "magic"}, "scheduler must be one of ddim; not 'magic'."),
+    ({"infill": "magic"}, "infill must be one of auto, edge, noise, grey; not 'magic'."),
+    ({"prompt": 7}, "prompt must be text, not int."),
+    ({"negative_prompt": 7}, "negative_prompt must be text or None, not int."),
+    ({"eta": 2}, "eta must be from 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("fields", "sentence"), REFUSED)
+def test_a_field_outside_its_range_is_named_with_the_range(fields: dict[str, object], sentence: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        OutpaintRequest(image=None, **fields)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_an_empty_prompt_is_legal() -> None:
+    assert OutpaintRequest(image=None, prompt="").prompt == ""
+
+
+@pytest.mark.parametrize("none", [None, "", "NONE", "none", " None "])
+def test_every_way_of_saying_no_negative_prompt_means_none(none: str | None) -> None:
+    assert OutpaintRequest(image=None, negative_prompt=none).negative_text == ""
+
+
+def test_a_negative_prompt_is_kept_as_written() -> None:
+    assert OutpaintRequest(image=None, negative_prompt="None of that").negative_text == "None of that"

@@ -1,0 +1,77 @@
+"""The noise schedule is SD1.5's, read from the config."""
+
+import numpy as np
+import pytest
+
+from outpaint_engine import EngineSetError
+from outpaint_engine.schedule import NoiseSchedule
+
+# DDIMScheduler.from_config(SD1.5).set_timesteps(n); timesteps[0]
+FIRST_TIMESTEPS = {10: 901, 25: 961, 30: 958, 40: 976, 50: 981, 60: 945, 64: 946, 75: 963, 80: 949, 100: 991}
+
+
+@pytest.mark.parametrize(("steps", "first"), FIRST_TIMESTEPS.items())
+def test_leading_spacing_starts_where_sd15_does(steps: int, first: int) -> None:
+    assert NoiseSchedule.from_config({}).times(steps)[0].t == first
+
+
+def test_missing_keys_are_sd15s_not_the_defaults_of_diffusers_class() -> None:
+    schedule = NoiseSchedule.from_config({})
+    assert schedule.final_alpha == pytest.approx(0.99915, abs=1e-6)
+    assert schedule.alphas_cumprod[-1] == pytest.approx(0.0046596, abs=1e-6)
+
+
+SPACINGS = [
+    ("leading", [901, 801, 701, 601, 501, 401, 301, 201, 101, 1]),
+    ("trailing", [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]),
+    ("linspace", [999, 888, 777, 666, 555, 444, 333, 222, 111, 0]),
+]
+
+
+@pytest.mark.parametrize(("spacing", "times"), SPACINGS)
+def test_each_spacing_visits_its_timesteps(spacing: str, times: list[int]) -> None:
+    schedule = NoiseSchedule.from_config({"timestep_spacing": spacing})
+    assert [time.t for time in schedule.times(10)] == times
+
+
+STRENGTHS = [(25, 1.0, 25), (25, 0.1, 2), (25, 0.5, 12), (25, 0.99, 24), (25, 0.01, 1), (1, 0.3, 1)]
+
+
+@pytest.mark.parametrize(("steps", "strength", "run"), STRENGTHS)
+def test_strength_runs_the_last_part_of_the_steps_and_at_least_one(steps: int, strength: float, run: int) -> None:
+    times = NoiseSchedule.from_config({}).times(steps, strength)
+    assert len(times) == run
+    assert times[-1].t_prev < 0
+
+
+def test_zero_terminal_snr_ends_in_pure_noise() -> None:
+    schedule = NoiseSchedule.from_config({"rescale_betas_zero_snr": True})
+    assert schedule.alphas_cumprod[-1] == 0
+    assert schedule.alphas_cumprod[0] == pytest.approx(NoiseSchedule.from_config({}).alphas_cumprod[0])
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_a_prediction_is_read_as_the_noise_and_the_picture_that_made_it(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    x0, noise = rng.standard_normal((2, 1, 4, 8, 8)).astype(np.float32)
+    schedule = NoiseSchedule.from_config({"prediction_type": kind})
+    alpha = schedule.alpha(500)
+    output = {"epsilon": noise, "sample": x0, "v_prediction": alpha**0.5 * noise - (1 - alpha) ** 0.5 * x0}[kind]
+    read = schedule.read(output.astype(np.float32), schedule.add_noise(x0, noise, alpha), alpha)
+    assert np.abs(read.noise - noise).max() < 1e-5
+    assert np.abs(read.x0 - x0).max() < 1e-5
+
+
+UNKNOWN = [
+    {"clip_sample": True},
+    {"thresholding": True},
+    {"prediction_type": "flow"},
+    {"timestep_spacing": "random"},
+    {"beta_schedule": "cosine"},
+]
+
+
+@pytest.mark.parametrize("config", UNKNOWN)
+def test_a_config_that_this_runtime_does_not_do_is_refused(config: dict[str, object]) -> None:
+    with pytest.raises(EngineSetError, match="scheduler_config.json"):
+        NoiseSchedule.from_config(config)
