@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine import EngineSetError, NumericalError, OutpaintError, OutpaintPipeline, OutpaintRequest
-from tests.conftest import toy_unet
+from ..conftest import toy_unet
 
 Toy = Callable[..., OutpaintPipeline]
 WIDE: dict[str, Any] = {"width": 128, "height": 64, "offset_x": 32, "offset_y": 8, "num_inference_steps": 4, "seed": 1}

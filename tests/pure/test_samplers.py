@@ -10,14 +10,9 @@ from outpaint_engine.noise import TorchNoise
 from outpaint_engine.samplers import ddim
 from outpaint_engine.schedule import NoiseSchedule, Prediction, Time
 
+from .toy_model import SHAPE, toy_mask, toy_output
+
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "ddim.npz")
-SHAPE = (1, 4, 4, 4)
-
-
-def toy_output(x: np.ndarray, t: int) -> np.ndarray:
-    """The model of the recipe: smooth, mixing neighbours, different at every timestep."""
-    return np.tanh(0.7 * x + 0.2 * np.roll(x, 1, axis=-1) - 0.1 * np.float32(t / 1000)).astype(np.float32)
-
 
 @pytest.mark.parametrize("name", GOLDENS.files)
 def test_every_step_equals_diffusers(name: str) -> None:
@@ -27,9 +22,7 @@ def test_every_step_equals_diffusers(name: str) -> None:
     known, start = noise.normal(SHAPE), noise.normal(SHAPE)
     times = schedule.times(int(steps), float(strength))
     x = start if float(strength) == 1 else schedule.add_noise(known, start, times[0].alpha)
-    mask = np.zeros(SHAPE, np.float32)
-    mask[..., 2:] = 1
-    options = {"constrain": hold_known(schedule, known, start, mask)} if masked == "masked" else {}
+    options = {"constrain": hold_known(schedule, known, start, toy_mask())} if masked == "masked" else {}
     run = ddim(
         denoiser(toy_output, schedule), x, times, eta=float(eta), noise=lambda: noise.normal(SHAPE), **options
     )
