@@ -25,9 +25,10 @@ def color_match(painted: Array, canvas: Array, unknown: Array, reach: int) -> Ar
     known = (unknown == 0).astype(np.float32)
     shift = (canvas - painted) * known[..., None]
     weight = known
-    for radius in (reach // 4, reach // 4):
-        shift, weight = box_sum(shift, radius), box_sum(weight, radius)
-        shift, weight = shift / (2 * radius + 1) ** 2, weight / (2 * radius + 1) ** 2
+    radius = reach // 2
+    for _ in range(2):
+        shift, weight = (box_sum(values, radius) / (2 * radius + 1) ** 2 for values in (shift, weight))
     correction = shift / np.maximum(weight, 1e-4)[..., None]
-    fade = np.clip(2 * weight, 0, 1)[..., None]
+    # Just outside a corner of the picture a quarter of the window is known: full correction from there on.
+    fade = np.clip(4 * weight, 0, 1)[..., None]
     return (painted + fade * correction).astype(np.float32)

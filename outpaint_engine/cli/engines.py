@@ -20,7 +20,7 @@ def engines() -> None:
 @click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def list_(folder: Path) -> None:
     """List the demo and every engine set directly inside FOLDER (by default here)."""
-    found = [demo_folder(), *sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))]
+    found = [path.parent for path in (demo_folder() / MANIFEST, *sorted(folder.glob(f"*/{MANIFEST}"))) if path.exists()]
     for path in found:
         opened = EngineSet.open(path, verify=False)
         name = "demo" if path == demo_folder() else str(path)

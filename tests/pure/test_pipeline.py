@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine import EngineSetError, NumericalError, OutpaintError, OutpaintPipeline, OutpaintRequest
+
 from ..conftest import toy_unet
 
 Toy = Callable[..., OutpaintPipeline]
@@ -94,9 +95,7 @@ def test_strength_below_one_runs_fewer_steps(toy: Toy, picture: np.ndarray) -> N
     assert len(result.timings.steps) == 4
 
 
-def test_the_prompt_reaches_the_unet_and_the_negative_prompt_only_with_guidance(
-    toy: Toy, picture: np.ndarray
-) -> None:
+def test_the_prompt_reaches_the_unet_and_the_negative_prompt_only_with_guidance(toy: Toy, picture: np.ndarray) -> None:
     pipe = toy()
 
     def latents(**fields: Any) -> np.ndarray:
@@ -112,7 +111,9 @@ def test_the_prompt_reaches_the_unet_and_the_negative_prompt_only_with_guidance(
 def test_transparent_pixels_are_painted_and_opaque_ones_kept(toy: Toy, picture: np.ndarray) -> None:
     opaque = np.full((48, 64, 1), 255, np.uint8)
     opaque[:, :32] = 0
-    result = toy()(image=np.dstack([picture, opaque]), width=64, height=48, num_inference_steps=2, mask_expand=0, seed=0)
+    result = toy()(
+        image=np.dstack([picture, opaque]), width=64, height=48, num_inference_steps=2, mask_expand=0, seed=0
+    )
     out = np.asarray(result.images[0])
     assert np.array_equal(out[:, 32:], picture[:, 32:])
     assert not np.array_equal(out[:, :32], picture[:, :32])

@@ -14,6 +14,7 @@ from .toy_model import SHAPE, toy_mask, toy_output
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "ddim.npz")
 
+
 @pytest.mark.parametrize("name", GOLDENS.files)
 def test_every_step_equals_diffusers(name: str) -> None:
     kind, steps, strength, eta, masked = name.split("|")
@@ -23,9 +24,7 @@ def test_every_step_equals_diffusers(name: str) -> None:
     times = schedule.times(int(steps), float(strength))
     x = start if float(strength) == 1 else schedule.add_noise(known, start, times[0].alpha)
     options = {"constrain": hold_known(schedule, known, start, toy_mask())} if masked == "masked" else {}
-    run = ddim(
-        denoiser(toy_output, schedule), x, times, eta=float(eta), noise=lambda: noise.normal(SHAPE), **options
-    )
+    run = ddim(denoiser(toy_output, schedule), x, times, eta=float(eta), noise=lambda: noise.normal(SHAPE), **options)
     trajectory = np.stack([step.x for step in run])
     expected = GOLDENS[name]
     assert np.abs(trajectory - expected).max() / np.abs(expected).max() < 1e-4

@@ -1,0 +1,154 @@
+"""The command line as a user meets it: a real process, its exit code, its sentences, the files it leaves."""
+
+import fcntl
+import io
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TINY = Path(__file__).parents[1] / "goldens" / "tiny-9"
+QUICK = ("--engines", str(TINY), "--steps", "2", "--seed", "1")
+PHOTO = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+
+
+def outpaint(*arguments: str, cwd: Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "outpaint_engine", *arguments]
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with photo.png, and some files that are no usable pictures."""
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    Image.fromarray(PHOTO).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "animated.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "truncated.png").write_bytes((tmp_path / "photo.png").read_bytes()[:500])
+    broken = tmp_path / "broken"
+    shutil.copytree(TINY, broken)
+    content = bytearray((broken / "unet" / "model.onnx").read_bytes())
+    content[1000] ^= 1
+    (broken / "unet" / "model.onnx").write_bytes(content)
+    return tmp_path
+
+
+REFUSED = [
+    (("text.png", "out.png", "--left", "16"), 5, "not a picture"),
+    (("truncated.png", "out.png", "--left", "16"), 5, "damaged"),
+    (("animated.gif", "out.png", "--left", "16"), 5, "animated"),
+    (("nowhere.png", "out.png", "--left", "16"), 5, "No such file"),
+    (("photo.png", "out.png", "--width", "100", "--height", "64"), 5, "the nearest are 96 or 104"),
+    (("photo.png", "out.png", "--left", "16", "--steps", "0"), 5, "num_inference_steps"),
+    (("photo.png", "out.png", "--left", "16", "--strength", "2"), 5, "strength must be from 0 to 1"),
+    (("photo.png", "out.png", "--left", "16", "--guidance-scale", "nan"), 5, "guidance_scale must be a finite number"),
+    (("photo.png", "out.png", "--width", "64", "--height", "48"), 5, "Nothing is left to paint"),
+    (("photo.png", "out.png", "--left", "16", "--engines", "nowhere"), 4, "no engine set at 'nowhere'"),
+    (("photo.png", "out.png", "--left", "16", "--engines", "broken"), 4, "broken/unet/model.onnx is not the file"),
+    (("photo.png", "out.png", "--left", "16", "--device", "cuda"), 3, "no backend for device 'cuda'"),
+    (("photo.png", "missing/out.png", "--left", "16"), 2, "folder 'missing' does not exist"),
+    (("photo.png", "out.txt", "--left", "16"), 2, "OUT must end in"),
+    (("photo.png", "out.png"), 2, "Say how far to extend"),
+    (("photo.png", "out.png", "--left", "16", "--aspect", "1:1"), 2, "in one way, not several"),
+    (("photo.png", "out.png", "--left", "many"), 2, "not a valid integer"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), REFUSED)
+def test_bad_input_gets_one_sentence_and_its_exit_code_and_leaves_no_file(
+    folder: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    before = sorted(folder.rglob("*"))
+    defaults = () if "--engines" in arguments else ("--engines", str(TINY))
+    done = outpaint("run", *arguments, *defaults, cwd=folder)
+    error = done.stderr.decode()
+    assert done.returncode == code, error
+    assert words in error
+    assert "Traceback" not in error and len(error.strip().splitlines()[-1]) < 400
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("source", ["photo.png", "cmyk.jpg"])
+def test_run_writes_the_wider_picture(folder: Path, source: str) -> None:
+    done = outpaint("run", source, "out.png", "--left", "16", "--right", "16", *QUICK, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    with Image.open(folder / "out.png") as image:
+        assert image.size == (96, 48)
+    assert b"seed 1" in done.stderr and b"\r" not in done.stderr
+
+
+def test_an_empty_prompt_is_legal(folder: Path) -> None:
+    assert outpaint("run", "photo.png", "out.png", "--left", "16", "-p", "", *QUICK, cwd=folder).returncode == 0
+
+
+def test_the_png_carries_the_request_unless_told_otherwise(folder: Path) -> None:
+    outpaint("run", "photo.png", "out.png", "--left", "16", "-p", "the sea", *QUICK, cwd=folder)
+    outpaint("run", "photo.png", "bare.png", "--left", "16", "-p", "the sea", "--no-metadata", *QUICK, cwd=folder)
+    with Image.open(folder / "out.png") as image:
+        settings = "Steps: 2, Sampler: DDIM, CFG scale: 7.5, Seed: 1, Size: 80x48"
+        assert image.text["parameters"].startswith(f"the sea\n{settings}")
+        facts = json.loads(image.text["outpaint_engine"])
+        assert (facts["prompt"], facts["seed"], facts["offset_x"]) == ("the sea", 1, 16)
+    with Image.open(folder / "bare.png") as image:
+        assert not image.text
+
+
+def test_several_images_are_numbered_and_reported_as_json(folder: Path) -> None:
+    done = outpaint("run", "photo.png", "out.jpg", "--top", "16", "--num-images", "2", "--json", *QUICK, cwd=folder)
+    report = json.loads(done.stdout)
+    assert report["seeds"] == [1, 2] and len(report["timings"]["steps"]) == 4
+    assert [quality["changed_pixels"] for quality in report["quality"]] == [0, 0]
+    assert (folder / "out-1.jpg").exists() and (folder / "out-2.jpg").exists()
+
+
+def test_a_dash_is_standard_input_and_output(folder: Path) -> None:
+    done = outpaint("run", "-", "-", "--left", "16", *QUICK, cwd=folder, stdin=(folder / "photo.png").read_bytes())
+    with Image.open(io.BytesIO(done.stdout)) as image:
+        assert image.size == (80, 48)
+
+
+def test_plan_needs_no_engine_set_and_says_what_would_be_painted(folder: Path) -> None:
+    done = outpaint("plan", "photo.png", "--left", "64", "--json", "--mask", "mask.png", cwd=folder)
+    plan = json.loads(done.stdout)
+    assert plan["canvas"] == [128, 48] and plan["unknown_share"] == 0.5
+    with Image.open(folder / "mask.png") as mask:
+        assert mask.size == (128, 48)
+
+
+def test_devices_and_engines_describe_this_machine(folder: Path) -> None:
+    assert json.loads(outpaint("devices", "--json", cwd=folder).stdout)[-1]["name"] == "ort-cpu"
+    assert b"all as exported" in outpaint("engines", "verify", str(TINY), cwd=folder).stdout
+    assert b"tiny-9" in outpaint("engines", "info", str(TINY), cwd=folder).stdout
+    assert b"broken" in outpaint("engines", "list", cwd=folder).stdout
+
+
+def test_a_terminal_shows_a_progress_bar_and_ctrl_c_stops_at_once_without_a_file(folder: Path) -> None:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [sys.executable, "-m", "outpaint_engine", "run", "photo.png", "out.png", "--left", "16"]
+    process = subprocess.Popen(
+        [*command, "--engines", str(TINY), "--steps", "1000"], cwd=folder, stderr=slave, stdout=subprocess.DEVNULL
+    )
+    os.close(slave)
+    seen = b""
+    while b"painting" not in seen or b"/1000" not in seen:
+        seen += os.read(master, 4096)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    # A step takes milliseconds here; the rest of the second is Python's own shutdown.
+    assert time.monotonic() - began < 10
+    assert not (folder / "out.png").exists()
+    os.close(master)

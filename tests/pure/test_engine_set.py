@@ -1,0 +1,99 @@
+"""Opening an engine set: what is missing, damaged or outside the folder is named."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from outpaint_engine import EngineSet, EngineSetError
+from outpaint_engine.engine_set import MANIFEST
+
+TINY = Path(__file__).parents[1] / "goldens" / "tiny-9"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TINY, tmp_path / "set"))
+
+
+def edited(folder: Path, change: Callable[[dict], None]) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_set_states_its_facts() -> None:
+    opened = EngineSet.open(TINY)
+    assert (opened.unet_channels, opened.latent_factor, opened.prediction_type) == (9, 8, "epsilon")
+    assert opened.artifact("unet").file == "unet/model.onnx"
+    assert len(opened.digest) == 64
+
+
+def test_a_missing_folder_is_named_with_the_remedy() -> None:
+    with pytest.raises(EngineSetError, match="no engine set at 'nowhere'.*outpaint-export onnx"):
+        EngineSet.open("nowhere")
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae_encoder", "vae_decoder"])
+def test_one_flipped_byte_in_any_engine_is_noticed(copy: Path, part: str) -> None:
+    path = copy / part / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(EngineSetError, match=rf"{part}/model.onnx is not the file that was exported"):
+        EngineSet.open(copy)
+
+
+def test_a_missing_engine_is_named(copy: Path) -> None:
+    (copy / "unet" / "model.onnx").unlink()
+    with pytest.raises(EngineSetError, match=r"unet/model.onnx is missing"):
+        EngineSet.open(copy)
+
+
+def test_a_link_is_refused(copy: Path, tmp_path: Path) -> None:
+    path = copy / "unet" / "model.onnx"
+    path.rename(tmp_path / "elsewhere.onnx")
+    path.symlink_to(tmp_path / "elsewhere.onnx")
+    with pytest.raises(EngineSetError, match="is a link"):
+        EngineSet.open(copy)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.onnx", "unet/../../outside", "..\\outside", "C:evil", ""])
+def test_a_path_out_of_the_folder_is_refused(copy: Path, path: str) -> None:
+    edited(copy, lambda manifest: manifest["files"].update({path: "0" * 64}))
+    with pytest.raises(EngineSetError, match="only files inside the folder"):
+        EngineSet.open(copy)
+
+
+def test_a_manifest_of_another_version_is_refused(copy: Path) -> None:
+    edited(copy, lambda manifest: manifest.update(format_version=2))
+    with pytest.raises(EngineSetError, match="format version 2; this program reads version 1"):
+        EngineSet.open(copy)
+
+
+@pytest.mark.parametrize("key", ["artifacts", "source", "unet_channels", "files"])
+def test_a_manifest_without_a_key_is_refused(copy: Path, key: str) -> None:
+    edited(copy, lambda manifest: manifest.pop(key))
+    with pytest.raises(EngineSetError, match=rf"lacks or misstates '{key}'"):
+        EngineSet.open(copy)
+
+
+def test_a_manifest_that_is_not_json_is_refused(copy: Path) -> None:
+    (copy / MANIFEST).write_text("{")
+    with pytest.raises(EngineSetError, match="not readable JSON"):
+        EngineSet.open(copy)
+
+
+def test_a_folder_as_optimum_writes_it_opens_without_a_manifest(copy: Path) -> None:
+    (copy / MANIFEST).unlink()
+    opened, stated = EngineSet.open(copy), EngineSet.open(TINY)
+    for fact in ("unet_channels", "latent_scale", "latent_factor", "native_size", "prediction_type"):
+        assert getattr(opened, fact) == getattr(stated, fact)
+    assert opened.digest == ""
+
+
+def test_asking_for_a_format_that_is_not_there_says_what_is() -> None:
+    with pytest.raises(EngineSetError, match="no tensorrt engine for unet; it has onnx"):
+        EngineSet.open(TINY).artifact("unet", "tensorrt")

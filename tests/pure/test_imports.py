@@ -1,0 +1,55 @@
+"""What an import costs and reaches. Each case runs in a fresh interpreter."""
+
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import outpaint_engine
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "onnx",
+    "onnxruntime",
+    "PIL",
+    "click",
+    "tokenizers",
+    "numpy",
+    "outpaint_export",
+)
+FORBIDDEN = ("torch", "transformers", "diffusers", "onnx", "outpaint_export")
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(outpaint_engine.__path__, "outpaint_engine.")
+    if module.name != "outpaint_engine.__main__"
+)
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not loaded_after("import outpaint_engine") & set(HEAVY)
+
+
+def test_no_module_of_the_runtime_reaches_the_export_stage_or_torch() -> None:
+    assert not loaded_after(f"import {', '.join(MODULES)}") & set(FORBIDDEN)
+
+
+def test_engine_libraries_are_loaded_on_use_only() -> None:
+    assert "onnxruntime" not in loaded_after("import outpaint_engine.pipeline, outpaint_engine.cli")
+
+
+@pytest.mark.parametrize("name", outpaint_engine.__all__)
+def test_every_public_name_exists(name: str) -> None:
+    assert getattr(outpaint_engine, name)
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'magic'"):
+        _ = outpaint_engine.magic
