@@ -1,0 +1,128 @@
+"""The command line of the export stage: arguments in, one sentence and an exit code out. Converts nothing itself.
+
+Exit codes: 0 done, 2 usage, 4 broken engine set, 5 checkpoint refused, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from outpaint_engine.engine_set import PARTS, EngineSet
+from outpaint_engine.errors import OutpaintError
+
+from .errors import exit_code
+from .layout import STAGES
+
+__all__ = ["commands", "main"]
+
+STAGE_WORDS = {"load": "loading", "export": "exporting", "check": "checking"}
+INTERRUPTED = 130
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Turn Stable Diffusion 1.5 checkpoints into engine sets for outpaint_engine."""
+
+
+@commands.command("onnx")
+@click.argument("source")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--weights", type=click.Choice(["fp32", "fp16"]), default="fp32", help="fp16 halves the files.")
+@click.option("--revision", help="Branch, tag or commit of a hub id.")
+@click.option("--tokenizer", type=FOLDER, help="Folder of the CLIP tokenizer, for a SOURCE in one file.")
+@click.option("--opset", type=click.IntRange(18, 23), default=23, show_default=True, help="ONNX operator set.")
+@click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
+def onnx_command(source: str, out: Path, **given: Any) -> None:
+    """Export a checkpoint to an engine set in the folder OUT.
+
+    SOURCE is a diffusers folder, a hub id such as owner/name, or one .safetensors file.
+    """
+    # torch takes seconds to import, which `--help` and `adopt` need not wait for.
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    from .exporting import ExportOptions, export_parts
+    from .opening import open_source
+
+    # One bar is enough.
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    with _progress() as report:
+        sources = open_source(source, given["revision"], given["tokenizer"])
+        options = ExportOptions(given["weights"], given["opset"], given["overwrite"], report)
+        engines = export_parts(sources, out, options)
+    _summarise(engines)
+
+
+@commands.command("adopt")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+def adopt_command(folder: Path) -> None:
+    """Write the manifest of a folder that Optimum exported; nothing else in DIR is changed."""
+    from .manifest import adopt
+
+    _summarise(adopt(folder))
+
+
+@commands.command("demo")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="demo-training",
+    show_default=True,
+    help="Where the training's state is kept, so that it can be resumed.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
+def demo_command(out: Path, work: Path, overwrite: bool) -> None:
+    """Train the demo model (about two hours on two CPU cores) and export it to the folder OUT."""
+    from .demo.train import train_demo
+    from .exporting import ExportOptions, export_parts
+
+    sources = train_demo(work)
+    with _progress() as report:
+        engines = export_parts(sources, out, ExportOptions(weights="fp16", overwrite=overwrite, report=report))
+    _summarise(engines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        commands.main(args=arguments, prog_name="outpaint-export", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except OutpaintError as error:
+        click.echo(f"Error: {error}", err=True)
+        return exit_code(error)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; nothing was written.", err=True)
+        return INTERRUPTED
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, str], None]]:
+    """A function to report stages to, shown as a bar on stderr where that is a terminal."""
+    with tqdm(total=len(PARTS) * len(STAGES), disable=not sys.stderr.isatty(), unit="stage", leave=False) as bar:
+
+        def report(part: str, stage: str) -> None:
+            bar.update(PARTS.index(part) * len(STAGES) + STAGES.index(stage) - bar.n)
+            bar.set_description(f"{STAGE_WORDS[stage]} {part}")
+
+        yield report
+
+
+def _summarise(engines: EngineSet) -> None:
+    """One line for the set and one for each part, on stdout."""
+    click.echo(f"{engines.folder}: {engines.source['name']}, {engines.unet_channels}-channel UNet")
+    for artifact in engines.artifacts:
+        size = sum((engines.folder / name).stat().st_size for name in artifact.files)
+        error = artifact.parity.get("max_rel_error")
+        parity = f"max relative error {error:.1e}" if error is not None else "parity not measured"
+        click.echo(f"  {artifact.part:13} {artifact.precision:12} {size / 1e6:9.1f} MB  {parity}")

@@ -1,0 +1,1 @@
+"""The demo model: drawn posters, a vocabulary, three small networks, and their training."""

@@ -1,0 +1,163 @@
+"""Trains the demo's CLIPTextModel and its 9-channel UNet2DConditionModel, together and from nothing.
+
+The UNet predicts v on a schedule that ends in pure noise (Lin et al. 2023, "Common Diffusion Noise
+Schedules and Sample Steps are Flawed"): with the usual schedule a small model keeps the training pictures'
+mean brightness and night scenes come out too bright. Latents, masks and masked-image latents are encoded
+once, before training (`Pool`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from .captions import worded
+from .fit import Plan, fit
+from .scenes import Scene, draw
+
+PLAN = Plan("denoiser", 2200, 8e-4, seed=2, warmup=200)
+BATCH = 16
+MASKS_A_SCENE = 2
+DROPPED_CAPTIONS = 0.1
+POOL_SHARES = (0.75, 0.25)
+BLOCK_OUT_CHANNELS = (48, 96, 160, 192)
+TEXT_WIDTH = 96
+
+
+def new_scheduler() -> DDIMScheduler:
+    """SD1.5's beta schedule, rescaled to end in pure noise; trailing spacing so that sampling starts there."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """The untrained text encoder, always with the same weights."""
+    torch.manual_seed(1)
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=77,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def new_unet() -> UNet2DConditionModel:
+    """The untrained UNet. No attention at the first level, so that large canvases stay cheap."""
+    torch.manual_seed(2)
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=9,
+        out_channels=4,
+        block_out_channels=BLOCK_OUT_CHANNELS,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    ).to(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Scenes of one canvas size, encoded: everything the UNet sees but noise. Latents are scaled, fp16.
+
+    latents (n, 4, h, w); masks (n * MASKS_A_SCENE, 1, h, w), 1 = unknown; masked (n * MASKS_A_SCENE, 4, h, w).
+    """
+
+    captions: list[str]
+    latents: Tensor
+    masks: Tensor
+    masked: Tensor
+
+
+def outpainting_mask(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """One known rectangle in latent pixels (0), everything around it unknown (1); 10 % know nothing at all."""
+    mask = np.ones((height, width), np.float32)
+    if rng.random() < 0.1:
+        return mask
+    while mask.min() == 1 or mask.max() == 0 or not 0.15 <= mask.mean() <= 0.9:
+        mask[...] = 1
+        top, left = (int(rng.integers(1, size // 2)) * int(rng.random() < 0.4) for size in (height, width))
+        bottom, right = (
+            size - int(rng.integers(1, 3 * size // 4)) * int(rng.random() < 0.5) for size in (height, width)
+        )
+        mask[top:bottom, left:right] = 0
+    return mask
+
+
+@torch.no_grad()
+def encode_pool(vae: AutoencoderKL, chosen: Iterable[Scene], width: int, height: int, seed: int) -> Pool:
+    """Draw and encode `chosen` on a canvas of `width` x `height` pixels."""
+    rng = np.random.default_rng(seed)
+    captions, latents, masks, masked = [], [], [], []
+    for scene in chosen:
+        captions.append(scene.caption)
+        pixels = torch.from_numpy(draw(scene, width, height)).permute(2, 0, 1).float() / 127.5 - 1
+        scene_masks = [
+            torch.from_numpy(outpainting_mask(height // 8, width // 8, rng))[None] for _ in range(MASKS_A_SCENE)
+        ]
+        known = [1 - mask.repeat_interleave(8, -1).repeat_interleave(8, -2) for mask in scene_masks]
+        batch = torch.stack([pixels, *(pixels * part for part in known)]).contiguous(memory_format=torch.channels_last)
+        encoded = (vae.encode(batch).latent_dist.mean * vae.config["scaling_factor"]).half()
+        latents.append(encoded[0])
+        masks.extend(scene_masks)
+        masked.extend(encoded[1:])
+    return Pool(captions, torch.stack(latents), torch.stack(masks), torch.stack(masked))
+
+
+class Denoiser(nn.Module):
+    """Text encoder and UNet as the one module that is trained."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.text_encoder = new_text_encoder(tokenizer)
+        self.unet = new_unet()
+        self.scheduler = new_scheduler()
+
+    def loss(self, pools: list[Pool], rng: np.random.Generator) -> Tensor:
+        """Mean squared error of v over one batch; a wide pool gets a smaller batch, so steps cost the same."""
+        pool = pools[int(rng.choice(len(pools), p=POOL_SHARES))]
+        size = max(1, round(BATCH * 32 * 32 / pool.latents[0, 0].numel()))
+        index = torch.from_numpy(rng.integers(len(pool.captions), size=size))
+        view = index * MASKS_A_SCENE + torch.from_numpy(rng.integers(MASKS_A_SCENE, size=size))
+        latents = pool.latents[index].float()
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(0, 1000, (size,))
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)
+        target = self.scheduler.get_velocity(latents, noise, timesteps)
+        texts = ["" if rng.random() < DROPPED_CAPTIONS else worded(pool.captions[i], rng) for i in index.tolist()]
+        tokens = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        context = self.text_encoder(tokens).last_hidden_state
+        sample = torch.cat([noisy, pool.masks[view], pool.masked[view].float()], dim=1)
+        sample = sample.contiguous(memory_format=torch.channels_last)
+        return nn.functional.mse_loss(self.unet(sample, timesteps, context).sample, target)
+
+
+def train_denoiser(pools: list[Pool], tokenizer: CLIPTokenizer, folder: Path, plan: Plan = PLAN) -> Denoiser:
+    """Train on `pools`; state and result live in `folder`."""
+    model = Denoiser(tokenizer)
+    fit(model, lambda rng: model.loss(pools, rng), plan, folder)
+    return model

@@ -1,0 +1,137 @@
+"""Exports one checkpoint to an engine set: part by part, each checked before the next one is loaded.
+
+This is the only module that knows the order of things. Peak memory is that of the largest part: its module is
+recorded, exported and dropped before its graph is run.
+"""
+
+import gc
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+
+from outpaint_engine.engine_set import EngineSet
+
+from .conversion import OPSET, Weights, convert
+from .graphs import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
+from .layout import MODEL_FILE, PIPELINES
+from .manifest import PartFacts, write_manifest
+from .parity import Reference, compare, record
+from .sources import Sources, check_text_encoder, check_unet, check_vae
+from .staging import staged
+from .tokenizer_files import write_tokenizer
+
+__all__ = ["ExportOptions", "export_parts"]
+
+PRECISIONS = {"fp32": "fp32", "fp16": "fp16-weights"}
+
+
+def _say_nothing(part: str, stage: str) -> None:
+    """The report of an export that nobody watches."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    `weights` is "fp32" or "fp16" (stored as float16, computed in float32); `overwrite` allows replacing an
+    engine set; `report` is called with a part and one of `layout.STAGES` before that stage begins.
+    """
+
+    weights: Weights = "fp32"
+    opset: int = OPSET
+    overwrite: bool = False
+    report: Callable[[str, str], None] = _say_nothing
+
+
+def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOptions()) -> EngineSet:  # noqa: B008
+    """Write an engine set to the folder `out` and return it; on any failure nothing is left behind.
+
+    Raises:
+        SourceError: a module is not of the Stable Diffusion 1.5 family.
+        DestinationError: `out` is taken.
+        ConversionError: a module cannot be turned into a graph.
+        ParityError: a graph does not answer what its module answers.
+    """
+    with staged(out, options.overwrite) as folder:
+        parts: dict[str, PartFacts] = {}
+        for part, load in _loaders(sources).items():
+            options.report(part, "load")
+            references = _write_graph(load, folder / part, options)
+            gc.collect()
+            options.report(part, "check")
+            parity = compare(part, folder / part / MODEL_FILE, references, options.weights)
+            parts[part] = PartFacts(PRECISIONS[options.weights], parity)
+        _write_configs(sources, folder)
+        write_manifest(folder, asdict(sources.origin), parts)
+    return EngineSet.open(out)
+
+
+def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
+    """For each part a function that loads its module, checks it and makes its graph."""
+
+    def text_encoder() -> PartGraph:
+        module: Any = sources.text_encoder()
+        check_text_encoder(module, sources.tokenizer)
+        return TextEncoderGraph(module)
+
+    def unet() -> PartGraph:
+        module: Any = sources.unet()
+        check_unet(module)
+        return UnetGraph(module)
+
+    def vae() -> Any:
+        module: Any = sources.vae()
+        check_vae(module)
+        return module
+
+    return {
+        "text_encoder": text_encoder,
+        "unet": unet,
+        "vae_encoder": lambda: VaeEncoderGraph(vae()),
+        "vae_decoder": lambda: VaeDecoderGraph(vae()),
+    }
+
+
+def _write_graph(load: Callable[[], PartGraph], folder: Path, options: ExportOptions) -> list[Reference]:
+    """Export one part with its config into `folder`; the module is free for collection when this returns."""
+    graph = load().eval().float()
+    references = record(graph)
+    folder.mkdir()
+    _write_json(folder / "config.json", graph.config)
+    options.report(graph.part, "export")
+    convert(graph, folder / MODEL_FILE, options.weights, options.opset)
+    return references
+
+
+def _write_configs(sources: Sources, folder: Path) -> None:
+    """The files beside the graphs, as diffusers would save them for the pipeline."""
+    unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    text_encoder = json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8"))
+    write_tokenizer(sources.tokenizer, folder / "tokenizer", int(text_encoder["max_position_embeddings"]))
+    scheduler = dict(sources.scheduler)
+    scheduler.setdefault("_class_name", "DDIMScheduler")
+    (folder / "scheduler").mkdir()
+    _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
+    _write_json(
+        folder / "model_index.json",
+        {
+            "_class_name": PIPELINES[int(unet["in_channels"])],
+            "_diffusers_version": diffusers.__version__,
+            "scheduler": ["diffusers", scheduler["_class_name"]],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+            "safety_checker": [None, None],
+            "feature_extractor": [None, None],
+            "requires_safety_checker": False,
+        },
+    )
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,185 @@
+"""The four graphs of an engine set as torch modules: plain tensors in, one plain tensor out, no random numbers.
+
+`timestep` is a vector with one entry for each row, so that rows at different steps can share a call. Scaling of
+latents stays outside the graphs. Nothing here knows ONNX; the names are in `layout`.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from .layout import GRAPHS, GraphNames
+
+__all__ = ["PartGraph", "TextEncoderGraph", "UnetGraph", "VaeDecoderGraph", "VaeEncoderGraph"]
+
+TIMESTEPS = 1000
+# Keys of a configuration that say where and how it was read, not what it is.
+LOCAL_KEYS = ("_name_or_path", "_use_default_values")
+
+
+class PartGraph(nn.Module):
+    """One part of an engine set; `GRAPHS` says what its inputs and outputs are called.
+
+    `repeated` names inputs that the graph also takes as one row for the whole batch, and the input whose rows count.
+    """
+
+    part: ClassVar[str]
+    repeated: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def names(self) -> GraphNames:
+        """Names of the inputs, in the order of `forward`, and of the output."""
+        return GRAPHS[self.part]
+
+    @abstractmethod
+    def feeds(self) -> list[tuple[Tensor, ...]]:
+        """Random inputs of several batches and sizes, the same ones on every call.
+
+        The first is also what the graph is traced with, so no free axis of it may have size 1.
+        """
+
+    @property
+    @abstractmethod
+    def config(self) -> Mapping[str, Any]:
+        """Content of the part's `config.json`."""
+
+
+class TextEncoderGraph(PartGraph):
+    """`input_ids` (batch, sequence) int64 -> `last_hidden_state` (batch, sequence, width) float32."""
+
+    part = "text_encoder"
+
+    def __init__(self, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Embeddings of a batch of token sequences."""
+        hidden: Tensor = self.text_encoder(input_ids=input_ids).last_hidden_state
+        return hidden
+
+    def feeds(self) -> list[tuple[Tensor, ...]]:
+        """Full sequences, and one that is shorter."""
+        config, generator = self.text_encoder.config, _generator()
+        longest = int(config.max_position_embeddings)
+        shapes = ((2, longest), (1, longest), (3, max(2, longest // 4)))
+        return [(torch.randint(0, int(config.vocab_size), shape, generator=generator),) for shape in shapes]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The CLIPTextConfig."""
+        return {key: value for key, value in self.text_encoder.config.to_dict().items() if key not in LOCAL_KEYS}
+
+
+class UnetGraph(PartGraph):
+    """`sample` (batch, 4 or 9, h, w), `timestep` (batch,) int64, `encoder_hidden_states` -> `out_sample`.
+
+    All float32 but `timestep`; `encoder_hidden_states` is (batch, sequence, width), `out_sample` (batch, 4, h, w).
+    """
+
+    part = "unet"
+    # Optimum's pipelines feed one timestep for all rows.
+    repeated = {"timestep": "sample"}
+
+    def __init__(self, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor) -> Tensor:
+        """Prediction of the UNet for noisy latents, as its checkpoint was trained (noise or velocity)."""
+        prediction: Tensor = self.unet(sample, timestep, encoder_hidden_states, return_dict=False)[0]
+        return prediction
+
+    def feeds(self) -> list[tuple[Tensor, ...]]:
+        """Latents of three sizes.
+
+        The first size is odd on purpose: only then does diffusers resize to the skip connections' sizes
+        instead of doubling, and only a graph traced that way takes every size (SD1.5 would otherwise need
+        multiples of 64 pixels).
+        """
+        generator = _generator()
+        factor = 2 ** (len(self.unet.config["block_out_channels"]) - 1)
+        unit = max(8, factor)
+        sizes = ((2, 2 * unit + 1, unit + 3, 77), (1, 2 * unit, 2 * unit, 77), (3, unit, 2 * unit, 30))
+        return [
+            (
+                torch.randn(batch, int(self.unet.config["in_channels"]), height, width, generator=generator),
+                torch.randint(0, TIMESTEPS, (batch,), generator=generator),
+                torch.randn(batch, length, int(self.unet.config["cross_attention_dim"]), generator=generator),
+            )
+            for batch, height, width, length in sizes
+        ]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The UNet2DConditionModel's configuration."""
+        return _configuration(self.unet)
+
+
+class VaeEncoderGraph(PartGraph):
+    """`sample` (batch, 3, H, W) in [-1, 1] -> `latent_parameters` (batch, 8, h, w): mean and log variance."""
+
+    part = "vae_encoder"
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, sample: Tensor) -> Tensor:
+        """Moments of the latents of a batch of pictures, not scaled."""
+        moments: Tensor = self.vae.encode(sample, return_dict=False)[0].parameters
+        return moments
+
+    def feeds(self) -> list[tuple[Tensor, ...]]:
+        """Pictures of three sizes."""
+        generator, factor = _generator(), 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        sizes = ((2, 8, 12), (1, 16, 16), (3, 9, 5))
+        shapes = [(batch, int(self.vae.config["in_channels"]), h * factor, w * factor) for batch, h, w in sizes]
+        return [(torch.rand(shape, generator=generator) * 2 - 1,) for shape in shapes]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The AutoencoderKL's configuration."""
+        return _configuration(self.vae)
+
+
+class VaeDecoderGraph(PartGraph):
+    """`latent_sample` (batch, 4, h, w), not scaled -> `sample` (batch, 3, H, W), about [-1, 1]."""
+
+    part = "vae_decoder"
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latent_sample: Tensor) -> Tensor:
+        """Pictures of a batch of latents."""
+        pictures: Tensor = self.vae.decode(latent_sample, return_dict=False)[0]
+        return pictures
+
+    def feeds(self) -> list[tuple[Tensor, ...]]:
+        """Latents of three sizes, as wide as real ones."""
+        generator, deviation = _generator(), 1 / float(self.vae.config["scaling_factor"])
+        sizes = ((2, 8, 12), (1, 16, 16), (3, 9, 5))
+        shapes = [(batch, int(self.vae.config["latent_channels"]), h, w) for batch, h, w in sizes]
+        return [(torch.randn(shape, generator=generator) * deviation,) for shape in shapes]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The AutoencoderKL's configuration."""
+        return _configuration(self.vae)
+
+
+def _configuration(module: UNet2DConditionModel | AutoencoderKL) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(module.to_json_string())
+    return {key: value for key, value in content.items() if key not in LOCAL_KEYS}
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

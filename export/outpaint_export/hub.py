@@ -1,0 +1,76 @@
+"""Fetches a checkpoint from the Hugging Face hub: only the files an export needs, safetensors only, one revision."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from .errors import SourceError
+from .folders import PARTS, PICKLE_REFUSED, PICKLES
+from .sources import Origin
+
+__all__ = ["fetch", "needed_files"]
+
+CONFIGS = ("model_index.json", "scheduler/scheduler_config.json", *(f"{part}/config.json" for part in PARTS))
+TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def fetch(name: str, revision: str | None) -> tuple[Path, Origin]:
+    """Download what is needed of hub id `name` and return its folder in the cache, with its revision and licence.
+
+    Raises:
+        SourceError: no such id or revision, no network and nothing in the cache, or pickled weights only.
+    """
+    try:
+        info = HfApi().model_info(name, revision=revision)
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise SourceError(
+            f"{name!r} is neither a folder or file here nor a checkpoint that the hub gives: {error} Check the "
+            "spelling, the revision, and `hf auth login` if it asks for an account."
+        ) from error
+    except Exception as error:  # what a missing network raises depends on the HTTP library under huggingface_hub
+        return _cached(name, revision, error), Origin(name, revision or "")
+    wanted, commit = needed_files(name, [str(entry.rfilename) for entry in info.siblings or ()]), str(info.sha)
+    try:
+        folder = snapshot_download(name, revision=commit, allow_patterns=wanted)
+    except Exception as error:  # as above
+        raise SourceError(
+            f"{name!r} could not be downloaded: {error} Run the same command again; files that are complete are kept."
+        ) from error
+    card = info.card_data
+    return Path(folder), Origin(name, commit, str(getattr(card, "license", None) or ""))
+
+
+def needed_files(name: str, files: Iterable[str]) -> list[str]:
+    """Of the files of hub id `name`, those an export reads; float16 weights only where there are no others."""
+    there = set(files)
+    wanted = [file for file in (*CONFIGS, *(f"tokenizer/{file}" for file in TOKENIZER)) if file in there]
+    for part, (weights, _, _) in PARTS.items():
+        of_part = sorted(file for file in there if file.startswith(f"{part}/") and file.endswith(".safetensors"))
+        full = [file for file in of_part if _is_weights(file, f"{part}/{weights}")]
+        half = [file for file in of_part if _is_weights(file, f"{part}/{weights}.fp16")]
+        if not full and not half:
+            if any(file.startswith(f"{part}/") and file.endswith(PICKLES) for file in there):
+                raise SourceError(PICKLE_REFUSED.format(f"{name} ({part})"))
+            raise SourceError(f"{name} has no {part}/{weights}.safetensors. Give a Stable Diffusion 1.5 checkpoint.")
+        wanted += full or half
+        index = f"{part}/{weights}.safetensors.index.json" if full else f"{part}/{weights}.safetensors.index.fp16.json"
+        wanted += [index] if index in there else []
+    return wanted
+
+
+def _is_weights(file: str, stem: str) -> bool:
+    """Whether `file` is `stem`.safetensors or one of its numbered pieces."""
+    return file == f"{stem}.safetensors" or file.startswith(f"{stem}-0")
+
+
+def _cached(name: str, revision: str | None, reason: Exception) -> Path:
+    """The folder of an earlier download, for machines without network."""
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except OSError as error:
+        raise SourceError(
+            f"{name!r} is not a folder or file here, the hub cannot be reached ({reason}), and it was not downloaded "
+            "before. Connect to the network, or give a folder or a .safetensors file."
+        ) from error

@@ -1,0 +1,35 @@
+"""What an engine set's folder is called inside: parts, graph names and the axes of each graph that stay free.
+
+Names are those Optimum writes for diffusion pipelines (`optimum/exporters/onnx/model_configs.py`). Nothing here
+imports torch, so that a folder can be adopted quickly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["GRAPHS", "MODEL_FILE", "PIPELINES", "STAGES", "GraphNames"]
+
+MODEL_FILE = "model.onnx"
+STAGES = ("load", "export", "check")
+PIPELINES = {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"}
+PIXELS = {0: "batch_size", 2: "height", 3: "width"}
+LATENTS = {0: "batch_size", 2: "latent_height", 3: "latent_width"}
+TOKENS = {0: "batch_size", 1: "sequence_length"}
+
+
+@dataclass(frozen=True)
+class GraphNames:
+    """Inputs and outputs of one graph: each name with its free axes (axis number -> axis name)."""
+
+    inputs: Mapping[str, Mapping[int, str]]
+    outputs: Mapping[str, Mapping[int, str]]
+
+
+GRAPHS = {
+    "text_encoder": GraphNames({"input_ids": TOKENS}, {"last_hidden_state": TOKENS}),
+    "unet": GraphNames(
+        {"sample": PIXELS, "timestep": {0: "batch_size"}, "encoder_hidden_states": TOKENS}, {"out_sample": PIXELS}
+    ),
+    "vae_encoder": GraphNames({"sample": PIXELS}, {"latent_parameters": LATENTS}),
+    "vae_decoder": GraphNames({"latent_sample": LATENTS}, {"sample": PIXELS}),
+}

@@ -1,0 +1,69 @@
+"""Records what torch and diffusers answer, so that the default tests need neither.
+
+Run from the repository's root with the extra `export` installed:
+
+    python -m tests.export.record_goldens
+
+It writes tests/goldens/: the tiny engine sets, parity.npz, ddim.npz, noise.npz, and versions.json.
+"""
+
+import json
+import shutil
+import tempfile
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from outpaint_export.exporting import ExportOptions, export_parts
+
+from ..parity_cases import CHANNELS, cases
+from .reference import ddim_trajectory, outpaint, tiny_pipeline
+from .tiny_models import sources
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+SEEDS = (0, 1, 2**32 - 1, 2**40 + 7, 2**63 - 1)
+SHAPES = ((1, 4, 8, 8), (3, 0, 0, 0), (17, 0, 0, 0), (1, 4, 5, 5), (15, 0, 0, 0), (1, 0, 0, 0), (2, 4, 6, 10))
+
+
+def main() -> None:
+    """Record everything anew."""
+    shutil.rmtree(GOLDENS, ignore_errors=True)
+    GOLDENS.mkdir()
+    with tempfile.TemporaryDirectory() as scratch:
+        answers = {}
+        for channels in CHANNELS:
+            export_parts(
+                sources(channels, Path(scratch) / f"words-{channels}"), GOLDENS / f"tiny-{channels}", ExportOptions()
+            )
+            pipeline = tiny_pipeline(channels, Path(scratch) / f"reference-{channels}")
+            for case in cases():
+                if case.channels == channels:
+                    answers[f"{case}|latents"], answers[f"{case}|pixels"] = outpaint(pipeline, case)
+    np.savez_compressed(GOLDENS / "parity.npz", **answers)
+    runs = product(("epsilon", "v_prediction"), (10, 25, 50), (0.3, 0.75, 1.0), (0.0, 1.0), (False, True))
+    np.savez_compressed(
+        GOLDENS / "ddim.npz",
+        **{
+            f"{kind}|{steps}|{strength}|{eta}|{'masked' if masked else 'free'}": ddim_trajectory(
+                kind, steps, strength, eta, masked
+            )
+            for kind, steps, strength, eta, masked in runs
+        },
+    )
+    np.savez_compressed(
+        GOLDENS / "noise.npz", shapes=np.array(SHAPES), **{f"seed{seed}": _noise(seed) for seed in SEEDS}
+    )
+    versions = {name: version(name) for name in ("torch", "diffusers", "transformers", "onnx", "numpy")}
+    (GOLDENS / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
+
+
+def _noise(seed: int) -> np.ndarray:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [[axis for axis in shape if axis] for shape in SHAPES]
+    return np.concatenate([torch.randn(shape, generator=generator).numpy().ravel() for shape in shapes])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Tiny random checkpoints of the Stable Diffusion 1.5 family: the real classes and file layout, toy sizes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from outpaint_export import sd15
+from outpaint_export.sources import Origin, Sources
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+TEXT_WIDTH = 32
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789,.!?'-"
+MERGES = ("s e", "se a</w>", "s u", "su n</w>", "t h", "th e</w>")
+
+
+def vocabulary() -> dict[str, int]:
+    """Letters, letters that end a word, the joined pieces of `MERGES`, and CLIP's two marks."""
+    pieces = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), *(merge.replace(" ", "") for merge in MERGES)]
+    return {piece: index for index, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+
+
+def tokenizer_files(folder: Path) -> Path:
+    """Write vocab.json and merges.txt, as Stable Diffusion 1.5 has them, and return the folder."""
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary()), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
+    return folder
+
+
+def text_encoder() -> CLIPTextModel:
+    """Two layers, width 32."""
+    torch.manual_seed(1)
+    words = vocabulary()
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(words),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=2 * TEXT_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=77,
+            bos_token_id=words["<|startoftext|>"],
+            eos_token_id=words["<|endoftext|>"],
+            pad_token_id=words["<|endoftext|>"],
+        )
+    ).eval()
+
+
+def unet(in_channels: int, **changes: Any) -> UNet2DConditionModel:
+    """Two levels with cross-attention on the upper one."""
+    torch.manual_seed(2)
+    settings: dict[str, Any] = {
+        "sample_size": 16,
+        "in_channels": in_channels,
+        "out_channels": 4,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": TEXT_WIDTH,
+        "attention_head_dim": 2,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**{**settings, **changes}).eval()
+
+
+def vae() -> AutoencoderKL:
+    """Factor 8 and four latent channels, as Stable Diffusion 1.5."""
+    torch.manual_seed(3)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 16, 16, 16),
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=64,
+    ).eval()
+
+
+def scheduler() -> Mapping[str, Any]:
+    """Stable Diffusion 1.5's."""
+    return sd15.SCHEDULER
+
+
+def sources(in_channels: int, folder: Path) -> Sources:
+    """The tiny checkpoint in memory; `folder` is where its tokenizer's files are put."""
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_files(folder))
+    modules = (text_encoder(), unet(in_channels), vae())
+    return Sources.of_modules(modules, scheduler(), tokenizer, Origin(f"tiny-{in_channels}"))
+
+
+def save_checkpoint(in_channels: int, folder: Path) -> Path:
+    """The tiny checkpoint as a diffusers folder with safetensors; returns the folder."""
+    text_encoder().save_pretrained(folder / "text_encoder")
+    unet(in_channels).save_pretrained(folder / "unet")
+    vae().save_pretrained(folder / "vae")
+    tokenizer_files(folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler()), encoding="utf-8")
+    return folder
