@@ -41,8 +41,7 @@ def guided(predict: Predict, cond: Array, uncond: Array, scale: float) -> Callab
 
     def both(x: Array, t: int) -> Array:
         without, with_prompt = predict(np.concatenate([x, x]), t, context)[:, None]
-        guided_output: Array = without + weight * (with_prompt - without)
-        return guided_output
+        return without + weight * (with_prompt - without)
 
     return both
 

@@ -189,15 +189,20 @@ def _from_configs(folder: Path) -> EngineSet:
     unet = _read_json(folder, "unet/config.json")
     vae = _read_json(folder, "vae_decoder/config.json")
     scheduler = _read_json(folder, "scheduler/scheduler_config.json")
-    factor = 2 ** (len(vae.get("block_out_channels", (0, 0, 0, 0))) - 1)
-    return EngineSet(
-        folder=folder,
-        source={"name": str(unet.get("_name_or_path", folder.name)), "revision": "", "license": ""},
-        unet_channels=int(unet["in_channels"]),
-        latent_scale=float(vae.get("scaling_factor", SD15_LATENT_SCALE)),
-        latent_factor=factor,
-        native_size=int(unet.get("sample_size", 64)) * factor,
-        prediction_type=str(scheduler.get("prediction_type", "epsilon")),
-        scheduler=scheduler,
-        artifacts=tuple(Artifact(part, "onnx", f"{part}/model.onnx", "as exported") for part in PARTS),
-    )
+    try:
+        factor = 2 ** (len(vae["block_out_channels"]) - 1)
+        return EngineSet(
+            folder=folder,
+            source={"name": str(unet.get("_name_or_path") or folder.name), "revision": "", "license": ""},
+            unet_channels=int(unet["in_channels"]),
+            latent_scale=float(vae.get("scaling_factor", SD15_LATENT_SCALE)),
+            latent_factor=factor,
+            native_size=int(unet["sample_size"]) * factor,
+            prediction_type=str(scheduler.get("prediction_type", "epsilon")),
+            scheduler=scheduler,
+            artifacts=tuple(Artifact(part, "onnx", f"{part}/model.onnx", "as exported") for part in PARTS),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineSetError(
+            f"The configs of unet and vae_decoder in {folder} lack or misstate {error}. " + REMEDY.format(folder=folder)
+        ) from error

@@ -87,8 +87,7 @@ def _color_shift(side: Side) -> float:
     """The rings' difference less what the slopes on either side explain."""
 
     def ring(start: int) -> Array:
-        mean: Array = side.rows[start : start + RING].mean(axis=(0, 1))
-        return mean
+        return side.rows[start : start + RING].mean(axis=(0, 1))
 
     far_out, near_out = ring(side.seam - 2 * RING), ring(side.seam - RING)
     near_in, far_in = ring(side.kept), ring(side.kept + RING)

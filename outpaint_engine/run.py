@@ -128,7 +128,7 @@ class OutpaintRun:
         total = len(seeds) * len(self._times)
         for done, seed in enumerate(seeds):
             for step in self._sample(seed, cond, uncond):
-                yield Progress(done * len(self._times) + step.index + 1, total, step, self._models.vae_decoder)
+                yield Progress(done * len(self._times) + step.number + 1, total, step, self._models.vae_decoder)
             latents.append(step.x)
         pictures = [self._finish(x) for x in latents]
         with self._timings.stage("quality"):

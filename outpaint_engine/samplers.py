@@ -20,9 +20,9 @@ Constrain = Callable[[Array, float], Array]
 
 
 class Step(NamedTuple):
-    """After step `index` (from 0): the latents now, and the picture as the model sees it so far."""
+    """After step `number` (from 0): the latents now, and the picture as the model sees it so far."""
 
-    index: int
+    number: int
     time: Time
     x: Array
     x0: Array

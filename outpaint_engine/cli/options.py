@@ -1,6 +1,6 @@
 """Options that several commands share: where the picture goes on the canvas, and how a run is sampled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -86,7 +86,7 @@ def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
     return Placement(**canvas)
 
 
-def _added(command: Command, options: list[Callable[[Command], Command]]) -> Command:
+def _added(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     for option in reversed(options):
         command = option(command)
     return command

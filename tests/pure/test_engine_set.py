@@ -94,6 +94,14 @@ def test_a_folder_as_optimum_writes_it_opens_without_a_manifest(copy: Path) -> N
     assert opened.digest == ""
 
 
+@pytest.mark.parametrize("config", ["{}", '{"in_channels": null}', '{"in_channels": 4, "sample_size": "large"}'])
+def test_a_config_that_states_too_little_is_refused(copy: Path, config: str) -> None:
+    (copy / MANIFEST).unlink()
+    (copy / "unet" / "config.json").write_text(config)
+    with pytest.raises(EngineSetError, match="configs of unet and vae_decoder"):
+        EngineSet.open(copy)
+
+
 def test_asking_for_a_format_that_is_not_there_says_what_is() -> None:
     with pytest.raises(EngineSetError, match="no tensorrt engine for unet; it has onnx"):
         EngineSet.open(TINY).artifact("unet", "tensorrt")

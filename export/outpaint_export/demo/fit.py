@@ -96,7 +96,7 @@ def _save(
 def _resume(
     path: Path, parameters: dict[str, nn.Parameter], average: dict[str, Tensor], optimizer: torch.optim.AdamW
 ) -> int:
-    with safe_open(path, framework="pt") as stored, torch.no_grad():  # type: ignore[no-untyped-call]
+    with safe_open(path, framework="pt") as stored, torch.no_grad():
         step: int = json.loads(stored.metadata()["state"])["step"]
         for name, parameter in parameters.items():
             parameter.copy_(stored.get_tensor(f"weight:{name}"))

@@ -191,7 +191,11 @@ def _ridges(picture: Floats, scene: Scene, rng: np.random.Generator, x: Floats, 
         height = {"mountains": 0.16 - 0.06 * share, "hills": 0.06, "dunes": 0.07, "forest": 0.04}[scene.kind]
         top = base - height * _profile(scene.kind, rng, x)
         colour = _mix(far, near, share)
-        shade = _mix(_mix(colour, palette.horizon, 0.22), colour, np.clip((y - top[None]) / 0.3, 0, 1)[..., None])
+        shade = _mix(
+            _mix(colour, palette.horizon, 0.22),
+            colour,
+            np.clip((y - top[None]) / 0.3, 0, 1)[..., None].astype(np.float32),
+        )
         if scene.kind == "forest":
             top = top - _trees(rng, x[0], 0.05 + 0.07 * share)
         _paint(picture, shade, _edge(y - top[None], picture))
