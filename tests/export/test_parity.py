@@ -4,22 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outpaint_export.exporting import export_parts
 
 from outpaint_engine import OutpaintPipeline
 
 from ..parity_cases import LATENT_BOUND, PIXEL_SHARE, Case, cases, relative_error, share_within_one_level
 from .reference import outpaint, tiny_pipeline
+from .tiny_models import sources
 
 Side = tuple[OutpaintPipeline, object]
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory, tiny_sets: dict[int, Path]) -> dict[int, Side]:
+def sides(tmp_path_factory: pytest.TempPathFactory, inpainting_set: Path) -> dict[int, Side]:
     """Channels to (our pipeline on the exported engines, diffusers' pipeline)."""
     folder = tmp_path_factory.mktemp("reference")
+    export_parts(sources(4, folder / "words"), folder / "plain")
     return {
         channels: (OutpaintPipeline.from_pretrained(exported), tiny_pipeline(channels, folder / str(channels)))
-        for channels, exported in tiny_sets.items()
+        for channels, exported in ((4, folder / "plain"), (9, inpainting_set))
     }
 
 
