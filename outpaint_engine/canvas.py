@@ -14,6 +14,7 @@ from .tensors import Array
 
 __all__ = ["ANCHORS", "Box", "CanvasPlan", "Placement", "box_sum", "latent_mask", "paste_back", "plan"]
 
+MAX_SCALED_PIXELS = 100_000_000
 ANCHORS: Mapping[str, tuple[float, float]] = {
     "center": (0.5, 0.5),
     "left": (0.0, 0.5),
@@ -35,8 +36,18 @@ class Placement:
     offset_y: int = 0
 
     def scaled(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The picture's size on the canvas, at least one pixel each way."""
-        return max(1, round(size[0] * self.scale)), max(1, round(size[1] * self.scale))
+        """The picture's size on the canvas, at least one pixel each way.
+
+        Raises:
+            RequestError: it would have more than `MAX_SCALED_PIXELS`.
+        """
+        width, height = (max(1, round(side * self.scale)) for side in size)
+        if width * height > MAX_SCALED_PIXELS:
+            raise RequestError(
+                f"scale {self.scale:g} would make the picture {width}x{height}: over {MAX_SCALED_PIXELS:,} pixels. "
+                "Use a smaller scale."
+            )
+        return width, height
 
     @classmethod
     def from_sides(

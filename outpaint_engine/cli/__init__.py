@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from collections.abc import Mapping
 
 import click
@@ -40,6 +41,7 @@ for command in (run, plan, engines, devices):
 def main() -> None:
     """Entry point: run a command and turn errors into one sentence and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.showwarning = lambda message, *_: click.echo(f"Note: {message}", err=True)
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:

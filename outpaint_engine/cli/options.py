@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from ..canvas import ANCHORS, Placement
-from ..errors import RequestError
 
 __all__ = ["placement_of", "placement_options", "sampling_options"]
 
@@ -82,7 +81,9 @@ def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
             "Say how far to extend: --left/--right/--top/--bottom PIXELS, --aspect W:H, or --width and --height."
         )
     if "width" not in canvas or "height" not in canvas:
-        raise RequestError("--width and --height are needed together; --scale, --offset-x and --offset-y go with them.")
+        raise click.UsageError(
+            "--width and --height are needed together; --scale, --offset-x and --offset-y go with them."
+        )
     return Placement(**canvas)
 
 

@@ -12,7 +12,6 @@ from tqdm import tqdm
 from .. import __version__
 from ..canvas import CanvasPlan
 from ..canvas import plan as plan_canvas
-from ..errors import ImageError
 from ..images import FORMATS, Picture, encode, open_picture, write_whole
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
@@ -41,6 +40,8 @@ def run(source: str, target: str, engines: str, device: str, **options: Any) -> 
     """
     metadata, as_json, quiet = (options.pop(name) for name in ("metadata", "as_json", "quiet"))
     suffix = _suffix(target)
+    if target == "-" and options["num_images"] > 1:
+        raise click.UsageError("Several pictures cannot go to standard output: name a file.")
     picture = _picture(source)
     placement = placement_of(picture.size, options)
     request = OutpaintRequest(image=_array(picture), **dataclasses.asdict(placement), **options)
@@ -122,8 +123,6 @@ def _check_folder(path: Path) -> None:
 
 def _write(target: str, index: int, count: int, content: bytes) -> None:
     if target == "-":
-        if count > 1:
-            raise ImageError("Several pictures cannot go to standard output: name a file.")
         sys.stdout.buffer.write(content)
         return
     path = Path(target)

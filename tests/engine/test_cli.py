@@ -63,6 +63,13 @@ REFUSED = [
     (("photo.png", "out.png"), 2, "Say how far to extend"),
     (("photo.png", "out.png", "--left", "16", "--aspect", "1:1"), 2, "in one way, not several"),
     (("photo.png", "out.png", "--left", "many"), 2, "not a valid integer"),
+    (("photo.png", "out.png", "--width", "128"), 2, "--width and --height are needed together"),
+    (("photo.png", "-", "--left", "16", "--num-images", "2"), 2, "cannot go to standard output"),
+    (
+        ("photo.png", "out.png", "--width", "128", "--height", "64", "--scale", "99999"),
+        5,
+        "scale must be from 0.01 to 100",
+    ),
 ]
 
 
@@ -87,6 +94,12 @@ def test_run_writes_the_wider_picture(folder: Path, source: str) -> None:
     with Image.open(folder / "out.png") as image:
         assert image.size == (96, 48)
     assert b"seed 1" in done.stderr and b"\r" not in done.stderr
+
+
+def test_a_prompt_that_is_too_long_is_noted(folder: Path) -> None:
+    done = outpaint("run", "photo.png", "out.png", "--left", "16", "-p", "sea " * 90, *QUICK, cwd=folder)
+    assert done.returncode == 0
+    assert b"Note: The prompt has" in done.stderr and b"UserWarning" not in done.stderr
 
 
 def test_an_empty_prompt_is_legal(folder: Path) -> None:

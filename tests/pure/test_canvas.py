@@ -19,6 +19,11 @@ def test_scale_is_a_factor_on_the_pictures_own_pixels() -> None:
     assert plan((100, 50), Placement(64, 64, 0.5), 0).scaled_size == (50, 25)
 
 
+def test_a_scale_that_would_make_a_giant_is_refused_before_any_work() -> None:
+    with pytest.raises(RequestError, match="would make the picture 20000x20000"):
+        plan((2000, 2000), Placement(512, 512, 10.0))
+
+
 def test_what_falls_outside_is_cropped_and_said() -> None:
     found = plan((64, 64), Placement(64, 64, 1.0, -32, 0), 0)
     assert found.visible == Box(0, 0, 32, 64)
