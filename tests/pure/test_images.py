@@ -101,9 +101,14 @@ def test_exif_orientation_is_applied() -> None:
 
 
 def test_an_icc_profile_is_converted_to_srgb() -> None:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    opened = open_picture(file_of(PHOTO, "PNG", icc_profile=lab))
-    assert np.abs(opened.pixels.astype(int) - np.asarray(PHOTO)).max() <= 1
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    gamma = struct.pack(">i", round(2.4 * 65536))
+    assert gamma in srgb
+    brighter = srgb.replace(gamma, struct.pack(">i", round(1.2 * 65536)))
+    grey = Image.new("RGB", (8, 8), (64, 64, 64))
+    assert np.abs(open_picture(file_of(grey, "PNG", icc_profile=srgb)).pixels.astype(int) - 64).max() <= 1
+    # The same values mean more light under a curve of half the exponent.
+    assert open_picture(file_of(grey, "PNG", icc_profile=brighter)).pixels.min() > 100
 
 
 def test_a_profile_that_does_not_fit_is_ignored() -> None:
