@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .canvas import CanvasPlan, latent_mask, paste_back, plan
-from .components import TextEncoder, Unet, VaeDecoder, VaeEncoder
+from .components import Posterior, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from .denoise import Predict, denoiser, guided, hold_known, with_mask_channels
 from .engine_set import EngineSet
 from .errors import OutpaintError
@@ -59,6 +59,7 @@ class OutpaintResult:
     quality: list[QualityReport]
     latents: Array
     plan: CanvasPlan
+    notes: tuple[str, ...]
     timings: Timings
     device: str
     precision: str
@@ -84,6 +85,13 @@ class Progress:
         return to_image(_to_levels(self.decoder.decode(self.sampled.x0)).round().astype(np.uint8))
 
 
+class Encoded(NamedTuple):
+    """Posteriors of the filled canvas (4 channels, or strength below 1) and of the masked picture (9 channels)."""
+
+    filled: Posterior | None
+    masked: Posterior | None
+
+
 class Start(NamedTuple):
     """What one picture's loop begins with: the first x_t, how x is pinned, and the prediction function."""
 
@@ -94,7 +102,7 @@ class Start(NamedTuple):
 
 
 class OutpaintRun:
-    """Iterate over it once; then read `result`. `plan` can be read at once."""
+    """Iterate over it once; then read `result`. `plan` and `notes` (what a person should know) can be read at once."""
 
     def __init__(self, models: Models, request: OutpaintRequest) -> None:
         self._models, self._request = models, request
@@ -102,6 +110,7 @@ class OutpaintRun:
         scaled = picture.resized(request.placement.scaled(picture.size))
         self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
         self._canvas = _on_canvas(scaled.pixels, self.plan)
+        self.notes = (*self.plan.warnings, *_size_notes(request, models.engine_set.native_size))
         self._times = models.schedule.times(request.num_inference_steps, request.strength)
         self._timings = Timings()
         self._result: OutpaintResult | None = None
@@ -124,10 +133,11 @@ class OutpaintRun:
         seeds = [first + index for index in range(request.num_images)]
         with self._timings.stage("text_encoder"):
             cond, uncond = self._embeddings()
+        encoded = self._encode(first)
         latents = []
         total = len(seeds) * len(self._times)
         for done, seed in enumerate(seeds):
-            for step in self._sample(seed, cond, uncond):
+            for step in self._sample(self._start(seed, encoded), cond, uncond):
                 yield Progress(done * len(self._times) + step.number + 1, total, step, self._models.vae_decoder)
             latents.append(step.x)
         pictures = [self._finish(x) for x in latents]
@@ -139,6 +149,7 @@ class OutpaintRun:
             quality=quality,
             latents=np.concatenate(latents),
             plan=self.plan,
+            notes=self.notes,
             timings=self._timings,
             device=engine.device,
             precision=engine.precision,
@@ -152,9 +163,7 @@ class OutpaintRun:
             return cond, cond
         return cond, encoder.encode(prompts.encode(self._request.negative_text))
 
-    def _sample(self, seed: int, cond: Array, uncond: Array) -> Iterator[Step]:
-        with self._timings.stage("vae_encoder"):
-            start = self._start(seed)
+    def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
         predict = guided(start.predict, cond, uncond, self._request.guidance_scale)
         steps = ddim(
             denoiser(predict, self._models.schedule),
@@ -170,23 +179,34 @@ class OutpaintRun:
             yield step
             began = time.perf_counter()
 
-    def _start(self, seed: int) -> Start:
-        """Encode what this UNet needs, draw the noise, and decide by its channels how it learns what is known."""
-        models, request = self._models, self._request
-        engine_set, draw = models.engine_set, TorchNoise(seed)
-        mask = latent_mask(self.plan.mask, engine_set.latent_factor)
-        shape = (1, 4, *mask.shape[2:])
-        nine = engine_set.unet_channels == 9
-        partial = request.strength < 1
-        known = None
-        if partial or not nine:
-            known = models.vae_encoder.encode(_to_model(self._filled(seed))).sample(draw.normal(shape))
-        noise = draw.normal(shape)
-        x = models.schedule.add_noise(known, noise, self._times[0].alpha) if partial and known is not None else noise
-        posterior_noise = draw.normal(shape)
+    def _encode(self, seed: int) -> Encoded:
+        """Encode what this UNet needs at this strength; once, whatever the number of pictures."""
+        filled = masked = None
+        nine = self._models.engine_set.unet_channels == 9
+        if not nine or self._request.strength < 1:
+            with self._timings.stage("infill"):
+                canvas = self._filled(seed)
+            with self._timings.stage("vae_encoder"):
+                filled = self._models.vae_encoder.encode(_to_model(canvas))
         if nine:
             hidden = _to_model(self._canvas) * (self.plan.mask < 0.5)
-            masked = models.vae_encoder.encode(hidden.astype(np.float32)).sample(posterior_noise)
+            with self._timings.stage("vae_encoder"):
+                masked = self._models.vae_encoder.encode(hidden.astype(np.float32))
+        return Encoded(filled, masked)
+
+    def _start(self, seed: int, encoded: Encoded) -> Start:
+        """Draw the noise, and decide by what was encoded how the UNet learns what is known."""
+        models, draw = self._models, TorchNoise(seed)
+        mask = latent_mask(self.plan.mask, models.engine_set.latent_factor)
+        shape = (1, 4, *mask.shape[2:])
+        known = encoded.filled.sample(draw.normal(shape)) if encoded.filled else None
+        x = noise = draw.normal(shape)
+        # diffusers encodes the masked picture for 4-channel UNets too, and throws the latents away.
+        posterior_noise = draw.normal(shape)
+        if known is not None and self._request.strength < 1:
+            x = models.schedule.add_noise(known, noise, self._times[0].alpha)
+        if encoded.masked is not None:
+            masked = encoded.masked.sample(posterior_noise)
             return Start(x, unconstrained, with_mask_channels(models.unet.predict, mask, masked), draw)
         assert known is not None
         return Start(x, hold_known(models.schedule, known, noise, mask), models.unet.predict, draw)
@@ -205,6 +225,16 @@ class OutpaintRun:
                 reach = self._models.engine_set.native_size // 4
                 painted = color_match(painted, self._canvas, self.plan.unknown, reach)
             return paste_back(painted, self._canvas, self.plan.painted_share)
+
+
+def _size_notes(request: OutpaintRequest, native_size: int) -> list[str]:
+    """A canvas far beyond what the model was trained at is slow, and shows things twice."""
+    if request.width * request.height <= 4 * native_size**2:
+        return []
+    return [
+        f"The canvas is {request.width}x{request.height} and the model was trained at {native_size}x{native_size}: "
+        "this is slow, and things may appear twice. Use a smaller scale."
+    ]
 
 
 def _on_canvas(scaled: Array, plan: CanvasPlan) -> Array:
