@@ -11,6 +11,7 @@ from outpaint_export.demo.captions import new_tokenizer, worded
 from outpaint_export.demo.denoiser import new_scheduler, outpainting_mask
 from outpaint_export.demo.fit import Plan, fit
 from outpaint_export.demo.scenes import KINDS, TIMES, draw, scenes
+from outpaint_export.errors import DestinationError
 from torch import Tensor, nn
 
 from outpaint_engine.schedule import NoiseSchedule
@@ -106,3 +107,10 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     resumed, loss = regression()
     fit(resumed, loss, plan, tmp_path / "stopped")
     assert torch.equal(whole.weight, resumed.weight)
+
+
+def test_a_state_that_was_begun_with_another_plan_is_refused(regression: Callable, tmp_path: Path) -> None:
+    model, loss = regression()
+    fit(model, loss, Plan("line", 2, 1e-2), tmp_path)
+    with pytest.raises(DestinationError, match="begun with another plan"):
+        fit(model, loss, Plan("line", 2, 2e-2), tmp_path)

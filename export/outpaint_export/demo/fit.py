@@ -7,8 +7,9 @@ run that was stopped and resumed sees the same batches as one that was not.
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
+
+from ..errors import DestinationError
 
 SAVE_EVERY = 250
 
@@ -50,12 +53,15 @@ def fit(model: nn.Module, loss: Callable[[np.random.Generator], Tensor], plan: P
 
     `loss` draws a batch from the generator it is given and returns a scalar. State is written to
     `folder/<plan.name>.safetensors` every 250 steps and read back when it exists.
+
+    Raises:
+        DestinationError: that file was begun with another plan.
     """
     parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     average = {name: value.detach().clone() for name, value in parameters.items()}
     path = folder / f"{plan.name}.safetensors"
-    done = _resume(path, parameters, average, optimizer) if path.exists() else 0
+    done = _resume(path, plan, parameters, average, optimizer) if path.exists() else 0
     smooth = None
     with tqdm(total=plan.steps, initial=done, desc=plan.name, mininterval=10, unit="step") as bar:
         for step in range(done, plan.steps):
@@ -73,31 +79,42 @@ def fit(model: nn.Module, loss: Callable[[np.random.Generator], Tensor], plan: P
             bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
             bar.update()
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
-                _save(path, step + 1, parameters, average, optimizer)
+                _save(path, {"step": step + 1, "plan": asdict(plan)}, parameters, average, optimizer)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(average[name])
 
 
 def _save(
-    path: Path, step: int, parameters: dict[str, nn.Parameter], average: dict[str, Tensor], optimizer: torch.optim.AdamW
+    path: Path,
+    state: dict[str, Any],
+    parameters: dict[str, nn.Parameter],
+    average: dict[str, Tensor],
+    optimizer: torch.optim.AdamW,
 ) -> None:
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
-        state = optimizer.state[parameter]
+        moments = optimizer.state[parameter]
         tensors |= {f"weight:{name}": parameter.detach(), f"average:{name}": average[name]}
-        tensors |= {f"{moment}:{name}": state[moment] for moment in ("exp_avg", "exp_avg_sq")}
+        tensors |= {f"{moment}:{name}": moments[moment] for moment in ("exp_avg", "exp_avg_sq")}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"state": json.dumps({"step": step})})
+    save_file(tensors, part, metadata={"state": json.dumps(state)})
     part.replace(path)
 
 
 def _resume(
-    path: Path, parameters: dict[str, nn.Parameter], average: dict[str, Tensor], optimizer: torch.optim.AdamW
+    path: Path,
+    plan: Plan,
+    parameters: dict[str, nn.Parameter],
+    average: dict[str, Tensor],
+    optimizer: torch.optim.AdamW,
 ) -> int:
     with safe_open(path, framework="pt") as stored, torch.no_grad():
-        step: int = json.loads(stored.metadata()["state"])["step"]
+        state = json.loads(stored.metadata()["state"])
+        if state["plan"] != asdict(plan):
+            raise DestinationError(f"{path} was begun with another plan of training. Give another folder as --work.")
+        step: int = state["step"]
         for name, parameter in parameters.items():
             parameter.copy_(stored.get_tensor(f"weight:{name}"))
             average[name].copy_(stored.get_tensor(f"average:{name}"))
