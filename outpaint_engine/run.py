@@ -7,6 +7,7 @@ canvas if its latents are needed, then the starting noise, then the posterior of
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from .noise import TorchNoise, random_seed
 from .prompts import Prompts
 from .quality import QualityReport, report
 from .request import OutpaintRequest
-from .samplers import Constrain, Step, ddim, unconstrained
+from .samplers import Constrain, Step, unconstrained
 from .schedule import NoiseSchedule
 from .tensors import Array
 from .timing import Timings
@@ -72,7 +73,10 @@ class OutpaintResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """After one sampling step: `step` of `steps`, counted over all pictures of the request."""
+    """After one call of the UNet: `step` of `steps`, counted over all pictures of the request.
+
+    Heun and the DPM2 family call it twice a step, so that 25 of their steps count 49.
+    """
 
     step: int
     steps: int
@@ -102,7 +106,8 @@ class OutpaintRun:
         scaled = picture.resized(request.placement.scaled(picture.size))
         self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
         self._canvas = _on_canvas(scaled.pixels, self.plan)
-        self._times = models.schedule.times(request.num_inference_steps, request.strength)
+        self._scheduler = request.chosen_scheduler
+        self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
         self._timings = Timings()
         self._result: OutpaintResult | None = None
 
@@ -125,10 +130,11 @@ class OutpaintRun:
         with self._timings.stage("text_encoder"):
             cond, uncond = self._embeddings()
         latents = []
-        total = len(seeds) * len(self._times)
+        calls = len(self._walk.calls)
         for done, seed in enumerate(seeds):
             for step in self._sample(seed, cond, uncond):
-                yield Progress(done * len(self._times) + step.number + 1, total, step, self._models.vae_decoder)
+                number, total = done * calls + step.number + 1, len(seeds) * calls
+                yield Progress(number, total, step, self._models.vae_decoder)
             latents.append(step.x)
         pictures = [self._finish(x) for x in latents]
         with self._timings.stage("quality"):
@@ -156,12 +162,14 @@ class OutpaintRun:
         with self._timings.stage("vae_encoder"):
             start = self._start(seed)
         predict = guided(start.predict, cond, uncond, self._request.guidance_scale)
-        steps = ddim(
+        sample = self._scheduler.sample
+        if self._request.eta:
+            sample = partial(sample, eta=self._request.eta)
+        steps = sample(
             denoiser(predict, self._models.schedule),
             start.x,
-            self._times,
+            self._walk,
             constrain=start.constrain,
-            eta=self._request.eta,
             noise=lambda: start.draw.normal(start.x.shape),
         )
         began = time.perf_counter()
@@ -177,19 +185,19 @@ class OutpaintRun:
         mask = latent_mask(self.plan.mask, engine_set.latent_factor)
         shape = (1, 4, *mask.shape[2:])
         nine = engine_set.unet_channels == 9
-        partial = request.strength < 1
+        from_picture = request.strength < 1
         known = None
-        if partial or not nine:
+        if from_picture or not nine:
             known = models.vae_encoder.encode(_to_model(self._filled(seed))).sample(draw.normal(shape))
         noise = draw.normal(shape)
-        x = models.schedule.add_noise(known, noise, self._times[0].alpha) if partial and known is not None else noise
+        x = self._walk.begin(noise, known if from_picture else None)
         posterior_noise = draw.normal(shape)
         if nine:
             hidden = _to_model(self._canvas) * (self.plan.mask < 0.5)
             masked = models.vae_encoder.encode(hidden.astype(np.float32)).sample(posterior_noise)
             return Start(x, unconstrained, with_mask_channels(models.unet.predict, mask, masked), draw)
         assert known is not None
-        return Start(x, hold_known(models.schedule, known, noise, mask), models.unet.predict, draw)
+        return Start(x, hold_known(known, noise, mask), models.unet.predict, draw)
 
     def _filled(self, seed: int) -> Array:
         kind = self._request.infill

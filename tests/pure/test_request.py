@@ -22,11 +22,12 @@ REFUSED = [
     ({"seed": -2}, "seed must be a whole number from -1"),
     ({"seed": 2**63}, "seed must be a whole number"),
     ({"num_images": 0}, "num_images must be a whole number"),
-    ({"scheduler": "magic"}, "scheduler must be one of ddim; not 'magic'."),
+    ({"scheduler": "magic"}, "scheduler must be one of DDIM, DPM Multi, "),
     ({"infill": "magic"}, "infill must be one of auto, edge, noise, grey; not 'magic'."),
     ({"prompt": 7}, "prompt must be text, not int."),
     ({"negative_prompt": 7}, "negative_prompt must be text or None, not int."),
     ({"eta": 2}, "eta must be from 0 to 1"),
+    ({"eta": 0.5, "scheduler": "Euler"}, "eta is DDIM's randomness: leave it at 0 with Euler, not 0.5."),
 ]
 
 
