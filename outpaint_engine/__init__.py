@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ImageError,
         NumericalError,
         OutpaintError,
+        OutputError,
         RequestError,
     )
     from .pipeline import OutpaintPipeline
@@ -45,6 +46,7 @@ _HOME = {
     "OutpaintRequest": "request",
     "OutpaintResult": "run",
     "OutpaintRun": "run",
+    "OutputError": "errors",
     "Placement": "canvas",
     "Progress": "run",
     "RequestError": "errors",
@@ -64,6 +66,7 @@ __all__ = [
     "OutpaintRequest",
     "OutpaintResult",
     "OutpaintRun",
+    "OutputError",
     "Placement",
     "Progress",
     "RequestError",

@@ -51,43 +51,56 @@ class Placement:
 
     @classmethod
     def from_sides(
-        cls, size: tuple[int, int], *, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0
+        cls, size: tuple[int, int], *, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0, scale: float = 1.0
     ) -> "Placement":
-        """Extend a picture of `size` (width, height) by pixels on each side.
+        """Extend a picture of `size` (width, height), after `scale`, by pixels on each side.
 
         A canvas side that would be no multiple of 8 grows to one where that direction is extended (on the
         right or bottom if asked there, else on the left or top) and crops the picture where it is not.
         """
         if min(left, right, top, bottom) < 0:
             raise RequestError("left, right, top and bottom must be 0 or more pixels.")
-        offset_x, width = _extended(size[0], left, right)
-        offset_y, height = _extended(size[1], top, bottom)
-        return cls(width, height, 1.0, offset_x, offset_y)
+        scaled = cls(8, 8, scale).scaled(size)
+        offset_x, width = _extended(scaled[0], left, right)
+        offset_y, height = _extended(scaled[1], top, bottom)
+        return cls(width, height, scale, offset_x, offset_y)
 
     @classmethod
-    def from_aspect(cls, size: tuple[int, int], aspect: str, anchor: str = "center") -> "Placement":
-        """Extend a picture of `size` until the canvas has the aspect ratio "W:H", such as "16:9"."""
+    def from_aspect(cls, size: tuple[int, int], aspect: str, anchor: str = "center", scale: float = 1.0) -> "Placement":
+        """Extend a picture of `size` (width, height), after `scale`, to an aspect ratio "W:H" such as "16:9".
+
+        One direction is extended, the other keeps its size but for at most 7 pixels that make it a multiple of 8.
+        """
         try:
-            ratio = float(aspect.split(":")[0]) / float(aspect.split(":")[1])
-        except (ValueError, IndexError, ZeroDivisionError):
+            across, down = map(float, aspect.split(":"))
+            ratio = across / down
+        except (ValueError, ZeroDivisionError):
             ratio = 0.0
         if not 0.05 <= ratio <= 20:
             raise RequestError(f"aspect must be two numbers like 16:9, at most 20:1; not {aspect!r}.")
         if anchor not in ANCHORS:
             raise RequestError(f"anchor must be one of {', '.join(ANCHORS)}; not {anchor!r}.")
-        width = max(8, -(-max(size[0], round(size[1] * ratio)) // 8) * 8)
-        height = max(8, -(-max(size[1], round(size[0] / ratio)) // 8) * 8)
+        scaled = cls(8, 8, scale).scaled(size)
         share_x, share_y = ANCHORS[anchor]
-        return cls(width, height, 1.0, round((width - size[0]) * share_x), round((height - size[1]) * share_y))
+        if scaled[0] < scaled[1] * ratio:
+            width, height = max(8, round(scaled[1] * ratio / 8) * 8), _cropped(scaled[1])
+            return cls(width, height, scale, round(max(0, width - scaled[0]) * share_x), 0)
+        width, height = _cropped(scaled[0]), max(8, round(scaled[0] / ratio / 8) * 8)
+        return cls(width, height, scale, 0, round(max(0, height - scaled[1]) * share_y))
+
+
+def _cropped(side: int) -> int:
+    """The multiple of 8 at or below a side."""
+    return max(8, side // 8 * 8)
 
 
 def _extended(side: int, before: int, after: int) -> tuple[int, int]:
     """Return (offset of the picture, canvas side), the canvas side a multiple of 8."""
+    if not before and not after:
+        return 0, _cropped(side)
     total = before + side + after
-    if before or after:
-        missing = -total % 8
-        return (before, total + missing) if after else (before + missing, total + missing)
-    return 0, max(8, side // 8 * 8)
+    missing = -total % 8
+    return (before, total + missing) if after else (before + missing, total + missing)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class _Component:
         return self.engine.inputs[name]
 
     def _run(self, **feeds: Array) -> Array:
-        cast = {name: np.ascontiguousarray(value, self._spec(name).dtype) for name, value in feeds.items()}
+        cast = {name: np.asarray(value, self._spec(name).dtype, order="C") for name, value in feeds.items()}
         return self.engine.run(cast)[self.output_name].astype(np.float32, copy=False)
 
     def _finite(self, values: Array) -> Array:

@@ -82,6 +82,8 @@ class EngineSet:
         opened = _from_manifest(path) if (path / MANIFEST).exists() else _from_configs(path)
         for relative in opened.paths():
             regular_file(path, relative)
+        if opened.latent_factor != 8:
+            raise EngineSetError(f"{path}: one latent stands for {opened.latent_factor} pixels a side; SD1.5 has 8.")
         if verify:
             opened.verify()
         return opened
@@ -98,7 +100,8 @@ class EngineSet:
         """Every file the set names, relative to its folder."""
         yield from self.files
         for artifact in self.artifacts:
-            yield from artifact.files or (artifact.file,)
+            yield artifact.file
+            yield from artifact.files
 
     def verify(self) -> None:
         """Compare every file with the manifest's SHA-256; an `EngineSetError` names the first that differs."""
@@ -161,13 +164,10 @@ def _from_manifest(folder: Path) -> EngineSet:
             + REMEDY.format(folder=folder)
         )
     try:
-        artifacts = tuple(
-            Artifact(**{**item, "inputs": tuple(item["inputs"]), "outputs": tuple(item["outputs"])})
-            for item in manifest["artifacts"]
-        )
+        artifacts = tuple(map(_artifact, manifest["artifacts"]))
         return EngineSet(
             folder=folder,
-            source=manifest["source"],
+            source={key: str(manifest["source"][key]) for key in ("name", "revision", "license")},
             unet_channels=int(manifest["unet_channels"]),
             latent_scale=float(manifest["latent_scale"]),
             latent_factor=int(manifest["latent_factor"]),
@@ -175,13 +175,20 @@ def _from_manifest(folder: Path) -> EngineSet:
             prediction_type=str(manifest["prediction_type"]),
             scheduler=_read_json(folder, "scheduler/scheduler_config.json"),
             artifacts=artifacts,
-            files=manifest["files"],
+            files=dict(manifest["files"]),
             digest=digest_of(folder / MANIFEST),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EngineSetError(
             f"{folder / MANIFEST} lacks or misstates {error}. " + REMEDY.format(folder=folder)
         ) from error
+
+
+def _artifact(item: Mapping[str, Any]) -> Artifact:
+    artifact = Artifact(**{**item, "inputs": tuple(item["inputs"]), "outputs": tuple(item["outputs"])})
+    if artifact.file not in artifact.files:
+        raise ValueError(f"the hash of {artifact.file}")
+    return artifact
 
 
 def _from_configs(folder: Path) -> EngineSet:

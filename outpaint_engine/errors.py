@@ -6,6 +6,7 @@
     ├── EngineSetError       the engine set is missing, incomplete or damaged
     ├── BackendUnavailable   the device or runtime asked for cannot be used here
     ├── EngineError          an engine failed while it ran
+    ├── OutputError          the result cannot be written
     └── NumericalError       an engine answered with NaN or infinity
 
 Each message says what failed, what was expected and what to do next.
@@ -18,6 +19,7 @@ __all__ = [
     "ImageError",
     "NumericalError",
     "OutpaintError",
+    "OutputError",
     "RequestError",
 ]
 
@@ -44,6 +46,10 @@ class BackendUnavailable(OutpaintError):  # noqa: N818 - reads as the state it r
 
 class EngineError(OutpaintError):
     """An engine failed while it ran, or was fed something that it does not accept."""
+
+
+class OutputError(OutpaintError):
+    """The result cannot be written: no permission, no space, no such folder."""
 
 
 class NumericalError(OutpaintError):

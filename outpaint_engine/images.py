@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .errors import ImageError
+from .canvas import box_sum
+from .errors import ImageError, OutputError
 from .tensors import Array
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "MAX_PIXELS", "Picture", "encode", "open_picture", "to_image", "write_whole"]
 
 MAX_PIXELS = 50_000_000
+MAX_BYTES = 400_000_000
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """File endings that can be written."""
@@ -44,8 +47,11 @@ class Picture(NamedTuple):
         pixels = np.asarray(Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS))
         if self.opaque is None:
             return Picture(pixels, None)
-        opaque = Image.fromarray(self.opaque.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-        return Picture(pixels, np.asarray(opaque) == 255)
+        # Whatever Lanczos, which reaches three pixels far, mixed with hidden colours is hidden too.
+        reach = 3 * max(1, -(-self.size[0] // size[0]), -(-self.size[1] // size[1]))
+        certain = box_sum((~self.opaque).astype(np.int64), reach) == 0
+        nearest = Image.fromarray(certain).resize(size, Image.Resampling.NEAREST)
+        return Picture(pixels, np.asarray(nearest))
 
 
 def open_picture(source: Any) -> Picture:
@@ -57,32 +63,51 @@ def open_picture(source: Any) -> Picture:
     Raises:
         ImageError: not a picture, truncated, more than 50 million pixels, or animated.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _from_image(ImageOps.exif_transpose(source))
+        return _decoded("The picture", source)
     if not isinstance(source, str | os.PathLike | bytes | bytearray):
         raise ImageError(f"image must be a path, bytes, a PIL image or an array, not {type(source).__name__}.")
-    name = "The picture" if isinstance(source, bytes | bytearray) else os.fspath(source)
-    try:
-        file = io.BytesIO(source if isinstance(source, bytes | bytearray) else Path(source).read_bytes())
-    except OSError as error:
-        raise ImageError(f"{name} cannot be read: {error.strerror}.") from error
+    if isinstance(source, bytes | bytearray):
+        name, content = "The picture", bytes(source)
+    else:
+        name, content = os.fspath(source), _content(os.fspath(source))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=READABLE) as image:
-                _check_header(name, image)
-                image.load()
-                return _from_image(ImageOps.exif_transpose(image))
+            image = Image.open(io.BytesIO(content), formats=READABLE)
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture in a format that can be read ({', '.join(READABLE)}).") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {MAX_PIXELS:,} pixels. Make it smaller first.") from error
-    except ImageError:
-        raise
+    except Exception as error:  # Pillow's parsers raise many kinds for a broken header
+        raise ImageError(f"{name} is damaged and cannot be opened: {error}.") from error
+    with image:
+        return _decoded(name, image)
+
+
+def _content(path: str) -> bytes:
+    """A file's bytes, at most `MAX_BYTES`."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if len(content) > MAX_BYTES:
+        raise ImageError(f"{path} is larger than {MAX_BYTES:,} bytes. Make it smaller first.")
+    return content
+
+
+def _decoded(name: str, image: "Image") -> Picture:
+    from PIL import ImageOps
+
+    _check_header(name, image)
+    try:
+        image.load()
+        return _from_image(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise many kinds for a broken file
         raise ImageError(f"{name} is damaged and cannot be decoded: {error}.") from error
 
@@ -91,7 +116,8 @@ def _check_header(name: str, image: "Image") -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name} is {width}x{height}: more than {MAX_PIXELS:,} pixels. Make it smaller first.")
-    if getattr(image, "n_frames", 1) > 1:
+    # A phone's JPEG with a second picture (a depth or HDR map) opens as MPO; its first frame is the photo.
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise ImageError(f"{name} is animated or has several pages. Save the one that you want as its own file.")
 
 
@@ -116,11 +142,11 @@ def _srgb(image: "Image") -> "Image":
     """Convert to RGB, through the embedded ICC profile where there is a readable one."""
     from PIL import ImageCms
 
-    profile = image.info.get("icc_profile")
     if image.mode in ("I;16", "I;16B", "I"):
         return _sixteen_bit(image).convert("RGB")
-    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
-        base = image.convert("RGB") if image.mode == "RGBA" else image
+    base = image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGBA").convert("RGB")
+    profile = image.info.get("icc_profile")
+    if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(base, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -128,7 +154,7 @@ def _srgb(image: "Image") -> "Image":
                 return converted
         except (ImageCms.PyCMSError, OSError):
             pass  # a profile that does not fit its picture: every viewer then shows the plain values
-    return image.convert("RGBA").convert("RGB") if image.mode in ("P", "PA") else image.convert("RGB")
+    return base.convert("RGB")
 
 
 def _sixteen_bit(image: "Image") -> "Image":
@@ -165,11 +191,28 @@ def encode(image: "Image", suffix: str, metadata: Mapping[str, Any] | None = Non
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either complete or not there: beside its place first, then renamed."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a file so that it is either complete or not there: beside its place first, then renamed.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     try:
-        part.write_bytes(content)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        handle, name = tempfile.mkstemp(prefix=".outpaint-", dir=path.parent)
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                os.fchmod(file.fileno(), 0o666 & ~_umask())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _umask() -> int:
+    """The process's mask of permissions, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -84,5 +84,10 @@ def _load(folder: Path) -> "Tokenizer":
 def _pad_token(folder: Path) -> str:
     """SD1.5 pads with the end token; relatives of SD2 pad with "!"."""
     path = folder / "tokenizer_config.json"
-    token = json.loads(path.read_text(encoding="utf-8")).get("pad_token", END) if path.exists() else END
-    return str(token["content"] if isinstance(token, dict) else token)
+    if not path.exists():
+        return END
+    try:
+        token = json.loads(path.read_text(encoding="utf-8")).get("pad_token", END)
+        return str(token["content"] if isinstance(token, dict) else token)
+    except (OSError, ValueError, AttributeError, KeyError) as error:
+        raise EngineSetError(f"{path} cannot be read: {error}. Export the engine set again.") from error

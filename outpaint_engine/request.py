@@ -4,8 +4,8 @@ Names follow diffusers and Segmind's SD1.5 Outpainting API. Ranges are those of 
 list; a service may narrow them.
 """
 
-import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from .canvas import Placement
@@ -62,10 +62,9 @@ class OutpaintRequest:
 
     def __post_init__(self) -> None:
         """Check every field that can be checked without opening the picture."""
-        if not isinstance(self.prompt, str):
-            raise RequestError(f"prompt must be text, not {type(self.prompt).__name__}.")
-        if not isinstance(self.negative_prompt, str | None):
-            raise RequestError(f"negative_prompt must be text or None, not {type(self.negative_prompt).__name__}.")
+        _text("prompt", self.prompt)
+        if self.negative_prompt is not None:
+            _text("negative_prompt", self.negative_prompt)
         for name in ("width", "height"):
             _canvas_side(name, getattr(self, name))
         _number("scale", self.scale, 0.01, 100)
@@ -83,6 +82,7 @@ class OutpaintRequest:
             raise RequestError(f"eta is DDIM's randomness: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
         _whole("seed", self.seed, -1, MAX_SEED)
         _whole("num_images", self.num_images, 1, 64)
+        _whole("seed + num_images - 1", self.seed + self.num_images - 1, -1, MAX_SEED)
         _one_of("infill", self.infill, ("auto", *INFILLS))
 
     @property
@@ -106,16 +106,25 @@ class OutpaintRequest:
         return "" if text.strip().upper() == "NONE" else text
 
 
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be text, not {type(value).__name__}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"{name} has characters that are no valid Unicode: {error.reason}.") from error
+
+
 def _number(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise RequestError(f"{name} must be a finite number from {low:g} to {high:g}, not {value!r}.")
-    if not low <= value <= high:
-        raise RequestError(f"{name} must be from {low:g} to {high:g}, not {value!r}.")
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if not real or not low <= value <= high:
+        raise RequestError(f"{name} must be a number from {low:g} to {high:g}, not {value!r:.40}.")
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise RequestError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
+        raise RequestError(f"{name} must be a whole number from {low} to {high}, not {value!r:.40}.")
 
 
 def _canvas_side(name: str, value: Any) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .canvas import CanvasPlan, latent_mask, paste_back, plan
-from .components import TextEncoder, Unet, VaeDecoder, VaeEncoder
+from .components import Posterior, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from .denoise import Predict, denoiser, guided, hold_known, with_mask_channels
 from .engine_set import EngineSet
 from .errors import OutpaintError
@@ -24,7 +24,7 @@ from .noise import TorchNoise, random_seed
 from .prompts import Prompts
 from .quality import QualityReport, report
 from .request import OutpaintRequest
-from .samplers import Constrain, Step, unconstrained
+from .samplers import Constrain, Sampler, Step, ddim, unconstrained
 from .schedule import NoiseSchedule
 from .tensors import Array
 from .timing import Timings
@@ -60,6 +60,7 @@ class OutpaintResult:
     quality: list[QualityReport]
     latents: Array
     plan: CanvasPlan
+    notes: tuple[str, ...]
     timings: Timings
     device: str
     precision: str
@@ -88,6 +89,13 @@ class Progress:
         return to_image(_to_levels(self.decoder.decode(self.sampled.x0)).round().astype(np.uint8))
 
 
+class Encoded(NamedTuple):
+    """Posteriors of the filled canvas (4 channels, or strength below 1) and of the masked picture (9 channels)."""
+
+    filled: Posterior | None
+    masked: Posterior | None
+
+
 class Start(NamedTuple):
     """What one picture's loop begins with: the first x_t, how x is pinned, and the prediction function."""
 
@@ -98,7 +106,7 @@ class Start(NamedTuple):
 
 
 class OutpaintRun:
-    """Iterate over it once; then read `result`. `plan` can be read at once."""
+    """Iterate over it once; then read `result`. `plan` and `notes` (what a person should know) can be read at once."""
 
     def __init__(self, models: Models, request: OutpaintRequest) -> None:
         self._models, self._request = models, request
@@ -106,6 +114,7 @@ class OutpaintRun:
         scaled = picture.resized(request.placement.scaled(picture.size))
         self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
         self._canvas = _on_canvas(scaled.pixels, self.plan)
+        self.notes = (*self.plan.warnings, *_size_notes(request, models.engine_set.native_size))
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
         self._timings = Timings()
@@ -129,10 +138,11 @@ class OutpaintRun:
         seeds = [first + index for index in range(request.num_images)]
         with self._timings.stage("text_encoder"):
             cond, uncond = self._embeddings()
+        encoded = self._encode(first)
         latents = []
         calls = len(self._walk.calls)
         for done, seed in enumerate(seeds):
-            for step in self._sample(seed, cond, uncond):
+            for step in self._sample(self._start(seed, encoded), cond, uncond):
                 number, total = done * calls + step.number + 1, len(seeds) * calls
                 yield Progress(number, total, step, self._models.vae_decoder)
             latents.append(step.x)
@@ -145,6 +155,7 @@ class OutpaintRun:
             quality=quality,
             latents=np.concatenate(latents),
             plan=self.plan,
+            notes=self.notes,
             timings=self._timings,
             device=engine.device,
             precision=engine.precision,
@@ -158,13 +169,11 @@ class OutpaintRun:
             return cond, cond
         return cond, encoder.encode(prompts.encode(self._request.negative_text))
 
-    def _sample(self, seed: int, cond: Array, uncond: Array) -> Iterator[Step]:
-        with self._timings.stage("vae_encoder"):
-            start = self._start(seed)
+    def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
         predict = guided(start.predict, cond, uncond, self._request.guidance_scale)
-        sample = self._scheduler.sample
-        if self._request.eta:
-            sample = partial(sample, eta=self._request.eta)
+        # A request with eta above 0 is one for DDIM.
+        eta = self._request.eta
+        sample: Sampler = partial(ddim, eta=eta) if eta else self._scheduler.sample
         steps = sample(
             denoiser(predict, self._models.schedule),
             start.x,
@@ -178,23 +187,33 @@ class OutpaintRun:
             yield step
             began = time.perf_counter()
 
-    def _start(self, seed: int) -> Start:
-        """Encode what this UNet needs, draw the noise, and decide by its channels how it learns what is known."""
-        models, request = self._models, self._request
-        engine_set, draw = models.engine_set, TorchNoise(seed)
-        mask = latent_mask(self.plan.mask, engine_set.latent_factor)
-        shape = (1, 4, *mask.shape[2:])
-        nine = engine_set.unet_channels == 9
-        from_picture = request.strength < 1
-        known = None
-        if from_picture or not nine:
-            known = models.vae_encoder.encode(_to_model(self._filled(seed))).sample(draw.normal(shape))
-        noise = draw.normal(shape)
-        x = self._walk.begin(noise, known if from_picture else None)
-        posterior_noise = draw.normal(shape)
+    def _encode(self, seed: int) -> Encoded:
+        """Encode what this UNet needs at this strength; once, whatever the number of pictures."""
+        filled = masked = None
+        nine = self._models.engine_set.unet_channels == 9
+        if not nine or self._request.strength < 1:
+            with self._timings.stage("infill"):
+                canvas = self._filled(seed)
+            with self._timings.stage("vae_encoder"):
+                filled = self._models.vae_encoder.encode(_to_model(canvas))
         if nine:
             hidden = _to_model(self._canvas) * (self.plan.mask < 0.5)
-            masked = models.vae_encoder.encode(hidden.astype(np.float32)).sample(posterior_noise)
+            with self._timings.stage("vae_encoder"):
+                masked = self._models.vae_encoder.encode(hidden.astype(np.float32))
+        return Encoded(filled, masked)
+
+    def _start(self, seed: int, encoded: Encoded) -> Start:
+        """Draw the noise, and decide by what was encoded how the UNet learns what is known."""
+        models, draw = self._models, TorchNoise(seed)
+        mask = latent_mask(self.plan.mask, models.engine_set.latent_factor)
+        shape = (1, 4, *mask.shape[2:])
+        known = encoded.filled.sample(draw.normal(shape)) if encoded.filled else None
+        noise = draw.normal(shape)
+        # diffusers encodes the masked picture for 4-channel UNets too, and throws the latents away.
+        posterior_noise = draw.normal(shape)
+        x = self._walk.begin(noise, known if self._request.strength < 1 else None)
+        if encoded.masked is not None:
+            masked = encoded.masked.sample(posterior_noise)
             return Start(x, unconstrained, with_mask_channels(models.unet.predict, mask, masked), draw)
         assert known is not None
         return Start(x, hold_known(known, noise, mask), models.unet.predict, draw)
@@ -213,6 +232,16 @@ class OutpaintRun:
                 reach = self._models.engine_set.native_size // 4
                 painted = color_match(painted, self._canvas, self.plan.unknown, reach)
             return paste_back(painted, self._canvas, self.plan.painted_share)
+
+
+def _size_notes(request: OutpaintRequest, native_size: int) -> list[str]:
+    """A canvas far beyond what the model was trained at is slow, and shows things twice."""
+    if request.width * request.height <= 4 * native_size**2:
+        return []
+    return [
+        f"The canvas is {request.width}x{request.height} and the model was trained at {native_size}x{native_size}: "
+        "this is slow, and things may appear twice. Use a smaller scale."
+    ]
 
 
 def _on_canvas(scaled: Array, plan: CanvasPlan) -> Array:

@@ -85,6 +85,13 @@ class NoiseSchedule:
         Raises:
             EngineSetError: the config asks for something that this runtime does not do.
         """
+        try:
+            return cls._read(config)
+        except (TypeError, ValueError) as error:
+            raise EngineSetError(f"scheduler_config.json has a value of the wrong kind: {error}.") from error
+
+    @classmethod
+    def _read(cls, config: Mapping[str, Any]) -> "NoiseSchedule":
         for key in ("clip_sample", "thresholding"):
             if config.get(key, False):
                 raise EngineSetError(f"scheduler_config.json sets {key}; set it to false, as SD1.5 has it.")
@@ -95,6 +102,8 @@ class NoiseSchedule:
         spacing = str(config.get("timestep_spacing", "leading"))
         _known("prediction_type", prediction_type, ("epsilon", "v_prediction", "sample"))
         _known("timestep_spacing", spacing, ("leading", "trailing", "linspace"))
+        if prediction_type == "epsilon" and alphas_cumprod[-1] == 0:
+            raise EngineSetError("scheduler_config.json ends in pure noise, where epsilon says nothing of the picture.")
         final_alpha = 1.0 if config.get("set_alpha_to_one", False) else float(alphas_cumprod[0])
         return cls(alphas_cumprod, final_alpha, prediction_type, spacing, int(config.get("steps_offset", 1)))
 
@@ -139,7 +148,8 @@ class NoiseSchedule:
         if self.timestep_spacing == "leading":
             times = np.arange(steps)[::-1] * (count // steps) + self.steps_offset
         elif self.timestep_spacing == "trailing":
-            times = np.round(np.arange(count, 0, -count / steps)).astype(int) - 1
+            # arange's step is not exact and can give one entry too many.
+            times = np.round(np.arange(count, 0, -count / steps))[:steps].astype(int) - 1
         else:
             times = np.linspace(0, count - 1, steps).round()[::-1].astype(int)
         return np.minimum(times, count - 1)

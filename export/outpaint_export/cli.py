@@ -1,6 +1,7 @@
 """The command line of the export stage: arguments in, one sentence and an exit code out. Converts nothing itself.
 
-Exit codes: 0 done, 2 usage, 4 broken engine set, 5 checkpoint refused, 130 interrupted.
+Exit codes: 0 done, 1 cannot be written, 2 usage, 3 extra `export` missing, 4 broken engine set, 5 checkpoint
+refused, 130 interrupted.
 """
 
 import sys
@@ -21,7 +22,7 @@ from .layout import STAGES
 __all__ = ["commands", "main"]
 
 STAGE_WORDS = {"load": "loading", "export": "exporting", "check": "checking"}
-INTERRUPTED = 130
+MISSING_LIBRARY, INTERRUPTED = 3, 130
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -83,7 +84,9 @@ def demo_command(out: Path, work: Path, overwrite: bool) -> None:
     """Train the demo model (about two hours on two CPU cores) and export it to the folder OUT."""
     from .demo.train import train_demo
     from .exporting import ExportOptions, export_parts
+    from .staging import check_destination
 
+    check_destination(out, overwrite)
     sources = train_demo(work)
     with _progress() as report:
         engines = export_parts(sources, out, ExportOptions(weights="fp16", overwrite=overwrite, report=report))
@@ -101,8 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"Error: {error}", err=True)
         return exit_code(error)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; nothing was written.", err=True)
+        click.echo("Interrupted; no engine set was written.", err=True)
         return INTERRUPTED
+    except ImportError as error:
+        click.echo(f'Error: {error}. Exporting needs more: pip install "outpaint_engine[export]"', err=True)
+        return MISSING_LIBRARY
+    except OSError as error:
+        click.echo(f"Error: {error.filename or 'the output'} cannot be written or read: {error.strerror}.", err=True)
+        return 1
     return 0
 
 

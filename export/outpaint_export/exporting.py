@@ -14,6 +14,7 @@ from typing import Any
 import diffusers
 
 from outpaint_engine.engine_set import EngineSet
+from outpaint_engine.schedule import NoiseSchedule
 
 from .conversion import OPSET, Weights, convert
 from .graphs import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
@@ -56,6 +57,8 @@ def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOpt
         ConversionError: a module cannot be turned into a graph.
         ParityError: a graph does not answer what its module answers.
     """
+    # A schedule that the runtime does not do is refused now, not at the first run.
+    NoiseSchedule.from_config(sources.scheduler)
     with staged(out, options.overwrite) as folder:
         parts: dict[str, PartFacts] = {}
         for part, load in _loaders(sources).items():

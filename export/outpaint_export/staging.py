@@ -5,6 +5,7 @@ Knows nothing of what is written.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,12 @@ from outpaint_engine.engine_set import MANIFEST
 
 from .errors import DestinationError
 
-__all__ = ["staged"]
+__all__ = ["check_destination", "staged"]
 
 
 @contextmanager
 def staged(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield `out` + ".partial", an empty folder beside `out`; rename it to `out` if the block succeeds.
+    """Yield an empty folder beside `out`; rename it to `out` if the block succeeds.
 
     On any exception, Ctrl-C too, the partial folder is deleted and `out` is as it was.
 
@@ -27,11 +28,9 @@ def staged(out: Path, overwrite: bool) -> Iterator[Path]:
             that is not an engine set; or its parent folder does not exist.
     """
     out = Path(os.path.abspath(out))
-    _check(out, overwrite)
-    partial, old = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.old")
-    for leftover in (partial, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
+    check_destination(out, overwrite)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    partial, old = scratch / "partial", scratch / "old"
     partial.mkdir()
     try:
         yield partial
@@ -39,14 +38,15 @@ def staged(out: Path, overwrite: bool) -> Iterator[Path]:
             out.rename(old)
         partial.rename(out)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
         if old.exists() and not out.exists():
             old.rename(out)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check(out: Path, overwrite: bool) -> None:
+def check_destination(out: Path, overwrite: bool) -> None:
+    """Raise a `DestinationError` where `staged` would, before any long work is begun."""
     if not out.parent.is_dir():
         raise DestinationError(
             f"The folder {out.parent} does not exist, so {out.name} cannot be made in it. Make it first."

@@ -49,8 +49,11 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted; nothing was written.", err=True)
+        click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
+    except OSError as error:  # standard output closed or full; files are written by `write_whole`, which says more
+        click.echo(f"Error: the output cannot be written: {error.strerror}.", err=True)
+        sys.exit(1)
     except OutpaintError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))

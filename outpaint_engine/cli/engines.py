@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..engine_set import MANIFEST, EngineSet, demo_folder
+from ..errors import EngineSetError
 
 __all__ = ["engines"]
 
@@ -22,7 +23,11 @@ def list_(folder: Path) -> None:
     """List the demo and every engine set directly inside FOLDER (by default here)."""
     found = [path.parent for path in (demo_folder() / MANIFEST, *sorted(folder.glob(f"*/{MANIFEST}"))) if path.exists()]
     for path in found:
-        opened = EngineSet.open(path, verify=False)
+        try:
+            opened = EngineSet.open(path, verify=False)
+        except EngineSetError as error:
+            click.echo(f"{path!s:24} broken: {error}")
+            continue
         name = "demo" if path == demo_folder() else str(path)
         click.echo(f"{name:24} {opened.source['name']}, {opened.unet_channels} channels, {opened.native_size} px")
 

@@ -6,11 +6,12 @@ from typing import Any
 import click
 
 from ..canvas import ANCHORS, Placement
+from ..errors import RequestError
 
 __all__ = ["placement_of", "placement_options", "sampling_options"]
 
 Command = Callable[..., Any]
-CANVAS = ("width", "height", "scale", "offset_x", "offset_y")
+CANVAS = ("width", "height", "offset_x", "offset_y")
 SIDES = ("left", "right", "top", "bottom")
 
 
@@ -27,7 +28,7 @@ def placement_options(command: Command) -> Command:
         ),
         click.option("--width", type=int, help="Canvas width, a multiple of 8."),
         click.option("--height", type=int, help="Canvas height, a multiple of 8."),
-        click.option("--scale", type=float, help="With --width/--height: factor on the picture's own pixels. [1]"),
+        click.option("--scale", type=float, help="Factor on the picture's own pixels, applied first. [1]"),
         click.option("--offset-x", type=int, help="The picture's left edge on the canvas. [0]"),
         click.option("--offset-y", type=int, help="The picture's top edge on the canvas. [0]"),
         click.option(
@@ -65,7 +66,10 @@ def sampling_options(command: Command) -> Command:
 
 def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
     """Take the placement options out of `given` and work them out for a picture of `size` (width, height)."""
-    options = {name: given.pop(name) for name in (*CANVAS, *SIDES, "aspect", "anchor")}
+    options = {name: given.pop(name) for name in (*CANVAS, *SIDES, "aspect", "anchor", "scale")}
+    scale = 1.0 if options["scale"] is None else options["scale"]
+    if not 0.01 <= scale <= 100:
+        raise RequestError(f"scale must be a number from 0.01 to 100, not {scale:g}.")
     canvas, sides = ({name: options[name] for name in names if options[name] is not None} for names in (CANVAS, SIDES))
     ways = [
         name for name, used in (("--width/--height", canvas), ("sides", sides), ("--aspect", options["aspect"])) if used
@@ -73,18 +77,16 @@ def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
     if len(ways) > 1:
         raise click.UsageError(f"Say the placement in one way, not several: {' and '.join(ways)} were given.")
     if sides:
-        return Placement.from_sides(size, **sides)
+        return Placement.from_sides(size, **sides, scale=scale)
     if options["aspect"]:
-        return Placement.from_aspect(size, options["aspect"], options["anchor"] or "center")
+        return Placement.from_aspect(size, options["aspect"], options["anchor"] or "center", scale)
     if not canvas:
         raise click.UsageError(
             "Say how far to extend: --left/--right/--top/--bottom PIXELS, --aspect W:H, or --width and --height."
         )
     if "width" not in canvas or "height" not in canvas:
-        raise click.UsageError(
-            "--width and --height are needed together; --scale, --offset-x and --offset-y go with them."
-        )
-    return Placement(**canvas)
+        raise click.UsageError("--width and --height are needed together; --offset-x and --offset-y go with them.")
+    return Placement(**canvas, scale=scale)
 
 
 def _added(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from tqdm import tqdm
 from .. import __version__
 from ..canvas import CanvasPlan
 from ..canvas import plan as plan_canvas
-from ..images import FORMATS, Picture, encode, open_picture, write_whole
+from ..errors import OutputError
+from ..images import FORMATS, Picture, encode, open_picture, to_image, write_whole
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun
@@ -47,8 +49,8 @@ def run(source: str, target: str, engines: str, device: str, **options: Any) -> 
     request = OutpaintRequest(image=_array(picture), **dataclasses.asdict(placement), **options)
     with OutpaintPipeline.from_pretrained(engines, device=device) as pipe:
         started = pipe.steps(request)
-        for warning in started.plan.warnings:
-            click.echo(f"Note: {warning}", err=True)
+        for note in started.notes:
+            click.echo(f"Note: {note}", err=True)
         result = _with_progress(started, quiet)
     for index, image in enumerate(result.images):
         facts = _facts(request, result, index) if metadata else None
@@ -71,10 +73,9 @@ def plan(source: str, mask_expand: int, as_json: bool, mask: Path | None, **opti
         image=None, mask_expand=mask_expand, **dataclasses.asdict(placement_of(picture.size, options))
     )
     placement = request.placement
-    found = plan_canvas(picture.size, placement, mask_expand, picture.resized(placement.scaled(picture.size)).opaque)
+    opaque = None if picture.opaque is None else picture.resized(placement.scaled(picture.size)).opaque
+    found = plan_canvas(picture.size, placement, mask_expand, opaque)
     if mask is not None:
-        from ..images import to_image
-
         _check_folder(mask)
         write_whole(mask, encode(to_image((found.mask * 255).astype("uint8")), _suffix(str(mask))))
     click.echo(json.dumps(_plan_facts(found)) if as_json else _plan_text(picture, found))
@@ -117,6 +118,8 @@ def _suffix(target: str) -> str:
 def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise click.UsageError(f"The folder {str(path.parent)!r} does not exist: make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"The folder {str(path.parent)!r} cannot be written to: choose another one.")
     if path.is_dir():
         raise click.UsageError(f"{str(path)!r} is a folder: name the file to write.")
 
@@ -167,7 +170,7 @@ def _report(result: OutpaintResult) -> dict[str, Any]:
         "engine_set": result.engine_set,
         "timings": {**result.timings.stages, "steps": result.timings.steps, "total": result.timings.total},
         "quality": [dataclasses.asdict(quality) for quality in result.quality],
-        "warnings": list(result.plan.warnings),
+        "notes": list(result.notes),
     }
 
 

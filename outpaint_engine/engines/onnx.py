@@ -32,9 +32,11 @@ class OnnxEngine(Engine):
     def __init__(self, session: Any, name: str, device: str) -> None:
         self._session = session
         self._name = name
-        self.device, self.precision = device, "fp32"
+        self.device = device
         self.inputs = {spec.name: spec for spec in map(_spec, session.get_inputs())}
         self.outputs = {spec.name: spec for spec in map(_spec, session.get_outputs())}
+        kinds = {spec.dtype for spec in self.outputs.values()}
+        self.precision = "fp16" if np.dtype(np.float16) in kinds else "fp32"
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the session; element types must be the graph's."""
@@ -102,7 +104,7 @@ class OnnxBackend(Backend):
 
 
 def _usable_cores() -> int:
-    """Cores this process may run on, which in a container are fewer than the machine has."""
+    """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

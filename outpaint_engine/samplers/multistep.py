@@ -27,7 +27,8 @@ def pndm(
     first step is made twice, the second time with the mean of the outputs at both its ends.
     """
     outputs: list[Array] = []
-    stride = len(walk.schedule.alphas_cumprod) // max(1, len(walk.times) - 1)
+    last = len(walk.schedule.alphas_cumprod) - 1
+    stride = (last + 1) // max(1, len(walk.times) - 1)
     first = x
     for index in walk.calls:
         time = walk.times[index]
@@ -35,11 +36,13 @@ def pndm(
         level, reached = time.level, time.next
         if index - walk.start == 1:
             output = (predicted.output + outputs[-1]) / 2
-            x, level, reached = first, walk.schedule.level(int(time.t) + stride), level
+            x, level, reached = first, walk.schedule.level(min(int(time.t) + stride, last)), level
         else:
             outputs = [*outputs[-3:], predicted.output]
             weights = ADAMS_BASHFORTH[len(outputs)]
-            output = sum(np.float32(w) * past for w, past in zip(weights, reversed(outputs), strict=True))
+            output = np.zeros_like(predicted.output)
+            for weight, past in zip(weights, reversed(outputs), strict=True):
+                output = output + np.float32(weight) * past
         # Equation (11) is DDIM's step, with the extrapolated output in the prediction's place.
         extrapolated = walk.schedule.read(output, x, level)
         x = constrain(reached.mix(extrapolated.x0, extrapolated.noise), walk.held(index))

@@ -162,6 +162,8 @@ def _karras(largest: float, smallest: float, steps: int) -> Array:
 
 
 def _closed(sigmas: Array) -> Array:
+    if not (np.diff(sigmas) < 0).all():
+        raise EngineSetError(f"{len(sigmas)} steps are too many for this scheduler: two would be at the same noise.")
     return np.append(sigmas, 0.0)
 
 

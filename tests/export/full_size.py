@@ -2,8 +2,7 @@
 
     python -m tests.export.full_size 9 /tmp/full-9        # or 4; needs 4 GB of disk, and minutes
 
-Prints what each stage took and the peak memory of the whole process, in which the tests' claim "a full-size
-model exports in less than 8 GB" is checked by hand.
+Prints what each stage took and the peak memory of the whole process; docs/engine-sets.md states the figures.
 """
 
 import json

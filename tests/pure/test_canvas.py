@@ -111,7 +111,8 @@ def test_sides_make_a_canvas_of_multiples_of_8(
 
 
 ASPECTS = [
-    ((90, 90), "16:9", "center", Placement(160, 96, 1.0, 35, 3)),
+    ((90, 90), "16:9", "center", Placement(160, 88, 1.0, 35, 0)),
+    ((100, 100), "1:1", "center", Placement(96, 96, 1.0, 0, 0)),
     ((128, 64), "1:1", "top", Placement(128, 128, 1.0, 0, 0)),
     ((128, 64), "1:1", "bottom", Placement(128, 128, 1.0, 0, 64)),
     ((64, 64), "2:1", "right", Placement(128, 64, 1.0, 64, 0)),
@@ -125,7 +126,12 @@ def test_an_aspect_ratio_extends_the_picture_around_its_anchor(
     assert Placement.from_aspect(size, aspect, anchor) == placement
 
 
-@pytest.mark.parametrize("aspect", ["16", "a:b", "0:1", "1:0", "1000:1", "nan:1"])
+def test_scale_comes_before_sides_and_aspect() -> None:
+    assert Placement.from_sides((400, 200), left=64, scale=0.32) == Placement(192, 64, 0.32, 64, 0)
+    assert Placement.from_aspect((400, 200), "1:1", "top", 0.32) == Placement(128, 128, 0.32, 0, 0)
+
+
+@pytest.mark.parametrize("aspect", ["16", "a:b", "0:1", "1:0", "1000:1", "nan:1", "16:9:4"])
 def test_a_senseless_aspect_ratio_is_refused(aspect: str) -> None:
     with pytest.raises(RequestError, match="aspect must be two numbers like 16:9"):
         Placement.from_aspect((64, 64), aspect)

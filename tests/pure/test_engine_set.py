@@ -67,6 +67,13 @@ def test_a_path_out_of_the_folder_is_refused(copy: Path, path: str) -> None:
         EngineSet.open(copy)
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.onnx", None])
+def test_an_engine_file_that_the_manifest_gives_no_hash_for_is_refused(copy: Path, path: str | None) -> None:
+    edited(copy, lambda manifest: manifest["artifacts"][1].update(file=path))
+    with pytest.raises(EngineSetError, match="lacks or misstates"):
+        EngineSet.open(copy)
+
+
 def test_a_manifest_of_another_version_is_refused(copy: Path) -> None:
     edited(copy, lambda manifest: manifest.update(format_version=2))
     with pytest.raises(EngineSetError, match="format version 2; this program reads version 1"):

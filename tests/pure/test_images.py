@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from outpaint_engine import ImageError
+from outpaint_engine import ImageError, OutputError
 from outpaint_engine.images import encode, open_picture, write_whole
 
 
@@ -130,8 +130,29 @@ def test_a_png_carries_the_request_and_can_leave_it_out() -> None:
         assert not image.text
 
 
+def test_a_phones_jpeg_with_a_second_picture_opens_as_its_photo() -> None:
+    double = file_of(PHOTO, "MPO", save_all=True, append_images=[PHOTO.rotate(180)])
+    with Image.open(io.BytesIO(double)) as image:
+        assert image.format == "MPO"
+    assert open_picture(double).size == PHOTO.size
+
+
+def test_a_broken_pil_image_is_refused_too() -> None:
+    with Image.open(io.BytesIO(file_of(PHOTO, "PNG")[:400])) as image, pytest.raises(ImageError, match="damaged"):
+        open_picture(image)
+
+
+def test_hidden_colours_do_not_reach_kept_pixels_when_resized() -> None:
+    pixels = np.full((64, 64, 4), 200, np.uint8)
+    pixels[..., 3] = 255
+    pixels[:, :32] = 0
+    half = open_picture(pixels).resized((32, 32))
+    assert half.opaque is not None and half.opaque.any()
+    assert (half.pixels[half.opaque] == 200).all()
+
+
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(OutputError, match="taken.png cannot be written"):
         write_whole(tmp_path / "taken.png", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]

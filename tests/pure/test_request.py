@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from outpaint_engine import OutpaintRequest, RequestError
@@ -10,23 +11,26 @@ REFUSED = [
     ({"num_inference_steps": 0}, "num_inference_steps must be a whole number from 1 to 1000, not 0."),
     ({"num_inference_steps": 2.5}, "num_inference_steps must be a whole number"),
     ({"num_inference_steps": True}, "num_inference_steps must be a whole number"),
-    ({"strength": 2}, "strength must be from 0 to 1, not 2."),
+    ({"strength": 2}, "strength must be a number from 0 to 1, not 2."),
     ({"strength": 0}, "strength must be above 0"),
-    ({"guidance_scale": math.nan}, "guidance_scale must be a finite number"),
-    ({"guidance_scale": math.inf}, "guidance_scale must be a finite number"),
-    ({"scale": 0}, "scale must be from 0.01 to 100, not 0."),
+    ({"guidance_scale": math.nan}, "guidance_scale must be a number from 0 to 100, not nan."),
+    ({"guidance_scale": math.inf}, "guidance_scale must be a number from 0 to 100, not inf."),
+    ({"guidance_scale": 10**400}, "guidance_scale must be a number from 0 to 100"),
+    ({"scale": 0}, "scale must be a number from 0.01 to 100, not 0."),
     ({"width": 500}, "width must be a multiple of 8, not 500: the nearest are 496 or 504."),
     ({"height": 3}, "height must be a multiple of 8, not 3: the nearest are 8."),
     ({"width": 10**6}, "width must be a whole number from 1 to 4096"),
     ({"mask_expand": -1}, "mask_expand must be a whole number from 0 to 256"),
     ({"seed": -2}, "seed must be a whole number from -1"),
     ({"seed": 2**63}, "seed must be a whole number"),
+    ({"seed": 2**63 - 1, "num_images": 2}, "seed + num_images - 1 must be a whole number"),
+    ({"prompt": "caf\udce9"}, "prompt has characters that are no valid Unicode"),
     ({"num_images": 0}, "num_images must be a whole number"),
     ({"scheduler": "magic"}, "scheduler must be one of DDIM, DPM Multi, "),
     ({"infill": "magic"}, "infill must be one of auto, edge, noise, grey; not 'magic'."),
     ({"prompt": 7}, "prompt must be text, not int."),
-    ({"negative_prompt": 7}, "negative_prompt must be text or None, not int."),
-    ({"eta": 2}, "eta must be from 0 to 1"),
+    ({"negative_prompt": 7}, "negative_prompt must be text, not int."),
+    ({"eta": 2}, "eta must be a number from 0 to 1"),
     ({"eta": 0.5, "scheduler": "Euler"}, "eta is DDIM's randomness: leave it at 0 with Euler, not 0.5."),
 ]
 
@@ -36,6 +40,11 @@ def test_a_field_outside_its_range_is_named_with_the_range(fields: dict[str, obj
     with pytest.raises(RequestError) as refused:
         OutpaintRequest(image=None, **fields)
     assert str(refused.value).startswith(sentence)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    request = OutpaintRequest(image=None, num_inference_steps=np.int64(5), strength=np.float32(0.5))
+    assert request.num_inference_steps == 5
 
 
 def test_an_empty_prompt_is_legal() -> None:

@@ -73,7 +73,7 @@ def test_no_two_schedulers_share_a_name() -> None:
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 def test_every_scheduler_runs_on_every_schedule(scheduler: Scheduler, spacing: str, kind: str) -> None:
-    config = {"prediction_type": kind, "timestep_spacing": spacing, "rescale_betas_zero_snr": kind != "epsilon"}
+    config = {"prediction_type": kind, "timestep_spacing": spacing, "rescale_betas_zero_snr": kind == "v_prediction"}
     schedule = NoiseSchedule.from_config(config)
     for steps, strength in ((1, 1.0), (2, 1.0), (5, 0.5)):
         x = TorchNoise(0).normal(SHAPE)
@@ -115,6 +115,12 @@ def test_a_sampler_that_draws_noise_asks_for_its_source() -> None:
     walk = scheduler.plan(schedule, 5, 1.0)
     with pytest.raises(ValueError, match="give it `noise`"):
         next(scheduler.sample(denoiser(toy_output, schedule), np.zeros(SHAPE, np.float32), walk))
+
+
+@pytest.mark.parametrize("name", ["DPM Multi", "DPM Single", "LMS"])
+def test_steps_that_would_be_at_the_same_noise_are_refused(name: str) -> None:
+    with pytest.raises(EngineSetError, match="1000 steps are too many for this scheduler"):
+        find_scheduler(name).plan(NoiseSchedule.from_config({}), 1000, 1.0)
 
 
 def test_more_steps_than_lcm_was_distilled_to_are_refused() -> None:

@@ -35,6 +35,14 @@ def test_each_spacing_visits_its_timesteps(spacing: str, times: list[int]) -> No
     assert schedule.timesteps(10).tolist() == times
 
 
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_every_number_of_steps_is_that_many_timesteps_of_the_model(spacing: str) -> None:
+    schedule = NoiseSchedule.from_config({"timestep_spacing": spacing})
+    for steps in range(1, 1001):
+        times = schedule.timesteps(steps)
+        assert len(times) == steps and min(times) >= 0 and max(times) < 1000
+
+
 STRENGTHS = [(25, 1.0, 25), (25, 0.1, 2), (25, 0.5, 12), (25, 0.99, 24), (25, 0.01, 1), (1, 0.3, 1)]
 
 
@@ -47,7 +55,7 @@ def test_strength_runs_the_last_part_of_the_steps_and_at_least_one(steps: int, s
 
 
 def test_zero_terminal_snr_ends_in_pure_noise() -> None:
-    schedule = NoiseSchedule.from_config({"rescale_betas_zero_snr": True})
+    schedule = NoiseSchedule.from_config({"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"})
     assert schedule.alphas_cumprod[-1] == 0
     assert schedule.alphas_cumprod[0] == pytest.approx(NoiseSchedule.from_config({}).alphas_cumprod[0])
 
@@ -70,6 +78,9 @@ UNKNOWN = [
     {"prediction_type": "flow"},
     {"timestep_spacing": "random"},
     {"beta_schedule": "cosine"},
+    {"steps_offset": None},
+    {"beta_start": "x"},
+    {"rescale_betas_zero_snr": True},
 ]
 
 
