@@ -76,7 +76,7 @@ SCHEDULERS: tuple[Scheduler, ...] = (
     ),
     Scheduler(
         "DPM2 a Karras",
-        ("dpm2_a_karras", "k_dpm_2_a_karras", "KDPM2AncestralDiscreteScheduler"),
+        ("k_dpm_2_a_karras",),
         dpm2_a,
         walks.midpoint_ancestral_walk,
         "varied pictures with detail, for twice the time",
@@ -85,7 +85,7 @@ SCHEDULERS: tuple[Scheduler, ...] = (
     ),
     Scheduler(
         "DPM2 Karras",
-        ("dpm2_karras", "k_dpm_2_karras", "KDPM2DiscreteScheduler"),
+        ("k_dpm_2_karras",),
         dpm2,
         walks.midpoint_walk,
         "accuracy in fine detail, for twice the time",
