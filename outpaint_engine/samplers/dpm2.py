@@ -1,6 +1,6 @@
 """DPM2 and DPM2 ancestral: the midpoint method in log sigma; two calls a step, one in the last.
 
-DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927, algorithm 1) over Karras' sigmas (arXiv 2206.00364, algorithm 2).
+DPM-Solver-2 (Lu et al. 2022, arXiv 2206.00927, algorithm 1) over Karras' sigmas (arXiv 2206.00364, (5)).
 Legend: x = x_0 + sigma eps, dx / dsigma = eps.
 """
 

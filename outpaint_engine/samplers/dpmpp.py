@@ -31,7 +31,7 @@ def dpmpp_2m(
 def dpmpp_2m_sde(
     denoise: Denoise, x: Array, walk: Walk, *, constrain: Constrain = unconstrained, noise: Noise = no_noise
 ) -> Iterator[Step]:
-    """SDE-DPM-Solver++(2M), section 5 and appendix C: x' = (s'/s) e^-h x + a' (1 - e^-2h) D + s' sqrt(1 - e^-2h) z."""
+    """SDE-DPM-Solver++(2M): x' = (s' / s) e^-h x + a' (1 - e^-2h) D + s' sqrt(1 - e^-2h) z, z standard normal."""
     x0: Array | None = None
     for index in walk.calls:
         time = walk.times[index]
@@ -78,7 +78,7 @@ def extrapolated(walk: Walk, index: int, x0: Array, before: Array | None) -> Arr
 
 
 def advance(x: Array, d: Array, level: Level, reached: Level) -> Array:
-    """Equation (8): x' = (s' / s) x + a' (1 - exp(-h)) D."""
+    """The step that is exact where D is constant: x' = (s' / s) x + a' (1 - exp(-h)) D."""
     shrink = reached.sigma / level.sigma
     return np.float32(reached.noise / level.noise) * x + np.float32(reached.signal * (1 - shrink)) * d
 

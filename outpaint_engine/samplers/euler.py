@@ -16,7 +16,7 @@ __all__ = ["ancestral", "euler", "euler_a", "heun"]
 def euler(
     denoise: Denoise, x: Array, walk: Walk, *, constrain: Constrain = unconstrained, noise: Noise = no_noise
 ) -> Iterator[Step]:
-    """Euler's method: algorithm 2 of Karras et al. without churn and without its second evaluation."""
+    """Euler's method: algorithm 1 of Karras et al. without its correction."""
     for index in walk.calls:
         time = walk.times[index]
         predicted = denoise(x, time)

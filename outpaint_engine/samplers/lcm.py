@@ -18,7 +18,7 @@ def lcm(
 ) -> Iterator[Step]:
     """Latent consistency sampling (Luo et al. 2023, arXiv 2310.04378, algorithm 3).
 
-    f(x, t) = c_skip(t) x + c_out(t) x_0, whose boundary condition is f(x, 0) = x; equation (9) with t scaled.
+    f(x, t) = c_skip(t) x + c_out(t) x_0, whose boundary condition is f(x, 0) = x; t is scaled by 10.
     """
     for index in walk.calls:
         time = walk.times[index]

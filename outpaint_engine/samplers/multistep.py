@@ -15,14 +15,15 @@ ADAMS_BASHFORTH = {
     3: (23 / 12, -16 / 12, 5 / 12),
     4: (55 / 24, -59 / 24, 37 / 24, -9 / 24),
 }
-"""Weights of the latest outputs, newest first, by how many there are; equation (9) of Liu et al. 2022."""
+"""Weights of the latest outputs, newest first, by how many there are."""
 
 
 def pndm(
     denoise: Denoise, x: Array, walk: Walk, *, constrain: Constrain = unconstrained, noise: Noise = no_noise
 ) -> Iterator[Step]:
-    """PNDM without its Runge-Kutta start (PLMS) (Liu et al. 2022, arXiv 2202.09778), equations (9) and (11).
+    """PNDM without its Runge-Kutta start (PLMS) (Liu et al. 2022, arXiv 2202.09778).
 
+    The linear multistep method on the outputs, then the paper's transfer part, which is DDIM's step.
     As diffusers has it with `skip_prk_steps`: the raw outputs are extrapolated, also those of v models; the
     first step is made twice, the second time with the mean of the outputs at both its ends.
     """
@@ -43,7 +44,6 @@ def pndm(
             output = np.zeros_like(predicted.output)
             for weight, past in zip(weights, reversed(outputs), strict=True):
                 output = output + np.float32(weight) * past
-        # Equation (11) is DDIM's step, with the extrapolated output in the prediction's place.
         extrapolated = walk.schedule.read(output, x, level)
         x = constrain(reached.mix(extrapolated.x0, extrapolated.noise), walk.held(index))
         yield walk.step(index, x, predicted.x0)
@@ -52,9 +52,9 @@ def pndm(
 def lms(
     denoise: Denoise, x: Array, walk: Walk, *, constrain: Constrain = unconstrained, noise: Noise = no_noise
 ) -> Iterator[Step]:
-    """Linear multistep over sigma (Adams-Bashforth for uneven steps; Zhang & Chen 2023, arXiv 2204.13902, (14)).
+    """Linear multistep over sigma (Adams-Bashforth for uneven steps; compare Zhang & Chen 2023, arXiv 2204.13902).
 
-    dx / dsigma = eps. The order, at most 4, is that of the full run: a run that starts late takes the weights
+    x = x_0 + sigma eps and dx / dsigma = eps. The order, at most 4, is that of the full run: a run that starts late takes the weights
     of order 4 from its first step and has fewer predictions to weigh, as diffusers does.
     """
     slopes: list[Array] = []

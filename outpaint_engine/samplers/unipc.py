@@ -15,7 +15,7 @@ __all__ = ["unipc"]
 def unipc(
     denoise: Denoise, x: Array, walk: Walk, *, constrain: Constrain = unconstrained, noise: Noise = no_noise
 ) -> Iterator[Step]:
-    """UniPC-2 predicting x_0, B(h) = e^h - 1 ("bh2") (Zhao et al. 2023, arXiv 2302.04867, algorithms 5 and 7).
+    """UniPC-2 predicting x_0, B(h) = e^h - 1 ("bh2") (Zhao et al. 2023, arXiv 2302.04867): UniP and UniC, multistep.
 
     A correction goes again from where the last step began: what `constrain` did to x reaches later steps
     through the prediction only, until the last.
@@ -38,7 +38,7 @@ def unipc(
 def _corrected(x0: Array, m0: Array, m1: Array | None, levels: list[Level]) -> Array:
     """The x_0 of the step into `levels[-1]`, from the prediction at its end and the two before it.
 
-    Equation (9) of the paper: weights rho with R rho = b, rows sum(r^k rho) = b_k; r = 1 for the new
+    UniC's weights rho with R rho = b, rows sum(r^k rho) = b_k; r = 1 for the new
     prediction and r1 < 0 for the one before last. With hh = -h and B = e^hh - 1:
     b_1 = (B / hh - 1) / B, b_2 = 2 ((B / hh - 1) / hh - 1 / 2) / B.
     """
