@@ -54,8 +54,8 @@ def lms(
 ) -> Iterator[Step]:
     """Linear multistep over sigma (Adams-Bashforth for uneven steps; compare Zhang & Chen 2023, arXiv 2204.13902).
 
-    x = x_0 + sigma eps and dx / dsigma = eps. The order, at most 4, is that of the full run: a run that starts late takes the weights
-    of order 4 from its first step and has fewer predictions to weigh, as diffusers does.
+    x = x_0 + sigma eps and dx / dsigma = eps. The order, at most 4, is that of the full run: a run that starts
+    late takes the weights of order 4 from its first step and has fewer predictions to weigh, as diffusers does.
     """
     slopes: list[Array] = []
     sigmas = [time.level.noise for time in walk.times]
