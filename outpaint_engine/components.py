@@ -57,12 +57,16 @@ class Unet(_Component):
 
     part, input_names, output_name = "unet", ("sample", "timestep", "encoder_hidden_states"), "out_sample"
 
-    def predict(self, sample: Array, timestep: int, context: Array) -> Array:
-        """Raw output (B, 4, h, w) for `sample` (B, 4 or 9, h, w) at one timestep."""
+    def predict(self, sample: Array, timestep: float, context: Array) -> Array:
+        """Raw output (B, 4, h, w) for `sample` (B, 4 or 9, h, w) at one timestep.
+
+        Some samplers look between two timesteps; a graph that takes whole ones is told the nearest.
+        """
         # Our graphs take one timestep a row; other exporters wrote a scalar or a single one for all rows.
-        axes = self._spec("timestep").shape
+        axes, dtype = self._spec("timestep").shape, np.dtype(self._spec("timestep").dtype)
+        told = round(timestep) if np.issubdtype(dtype, np.integer) else timestep
         rows = tuple(axis if isinstance(axis, int) else len(sample) for axis in axes)
-        return self._run(sample=sample, timestep=np.full(rows, timestep), encoder_hidden_states=context)
+        return self._run(sample=sample, timestep=np.full(rows, told), encoder_hidden_states=context)
 
 
 class Posterior(NamedTuple):

@@ -9,12 +9,12 @@ import numpy as np
 
 from .errors import NumericalError
 from .samplers import Constrain, Denoise
-from .schedule import NoiseSchedule, Prediction, Time
+from .schedule import Level, NoiseSchedule, Prediction, Time
 from .tensors import Array
 
 __all__ = ["Predict", "denoiser", "guided", "hold_known", "with_mask_channels"]
 
-Predict = Callable[[Array, int, Array], Array]
+Predict = Callable[[Array, float, Array], Array]
 """(sample (B, C, h, w), timestep, text embeddings (B, tokens, width)) -> the UNet's raw output (B, 4, h, w)."""
 
 
@@ -22,14 +22,14 @@ def with_mask_channels(predict: Predict, mask: Array, masked_latents: Array) -> 
     """For 9-channel UNets: append the mask (1, 1, h, w) and the masked picture's latents (1, 4, h, w)."""
     extra = np.concatenate([mask, masked_latents], axis=1).astype(np.float32)
 
-    def nine_channels(sample: Array, timestep: int, context: Array) -> Array:
+    def nine_channels(sample: Array, timestep: float, context: Array) -> Array:
         repeated = np.broadcast_to(extra, (len(sample), *extra.shape[1:]))
         return predict(np.concatenate([sample, repeated], axis=1), timestep, context)
 
     return nine_channels
 
 
-def guided(predict: Predict, cond: Array, uncond: Array, scale: float) -> Callable[[Array, int], Array]:
+def guided(predict: Predict, cond: Array, uncond: Array, scale: float) -> Callable[[Array, float], Array]:
     """Classifier-free guidance (Ho & Salimans 2022) in one batch of 2; one pass when `scale` is 1 or below.
 
     `cond` and `uncond` are text embeddings (1, tokens, width); diffusers' order, uncond first.
@@ -39,39 +39,40 @@ def guided(predict: Predict, cond: Array, uncond: Array, scale: float) -> Callab
     context = np.concatenate([uncond, cond])
     weight = np.float32(scale)
 
-    def both(x: Array, t: int) -> Array:
+    def both(x: Array, t: float) -> Array:
         without, with_prompt = predict(np.concatenate([x, x]), t, context)[:, None]
         return without + weight * (with_prompt - without)
 
     return both
 
 
-def denoiser(predict: Callable[[Array, int], Array], schedule: NoiseSchedule) -> Denoise:
+def denoiser(predict: Callable[[Array, float], Array], schedule: NoiseSchedule) -> Denoise:
     """Read the model's output by the schedule, and stop at the first value that is not finite."""
     step = 0
 
     def denoise(x: Array, time: Time) -> Prediction:
         nonlocal step
         step += 1
-        output = predict(x, time.t)
+        # Samplers of Karras' kind keep x_0 + sigma eps; the model was trained on x of variance 1.
+        scale = time.level.scale
+        output = predict(x if abs(scale - 1) < 1e-9 else x / np.float32(scale), time.t)
         if not np.isfinite(output).all():
             raise NumericalError(
-                f"The UNet answered with NaN or infinity at step {step} (timestep {time.t}). This engine's "
+                f"The UNet answered with NaN or infinity at step {step} (timestep {time.t:g}). This engine's "
                 "precision does not hold the model: use an fp32 engine set, or export it again."
             )
-        return schedule.read(output, x, time.alpha)
+        return schedule.read(output, x, time.level)
 
     return denoise
 
 
-def hold_known(schedule: NoiseSchedule, known: Array, noise: Array, mask: Array) -> Constrain:
-    """For 4-channel UNets: put the known latents, noised to the current alpha, wherever `mask` is 0.
+def hold_known(known: Array, noise: Array, mask: Array) -> Constrain:
+    """For 4-channel UNets: put the known latents, noised to the current level, wherever `mask` is 0.
 
     Always the same `noise`, as in diffusers' inpaint pipeline. Soft masks blend.
     """
 
-    def constrain(x: Array, alpha: float) -> Array:
-        held = schedule.add_noise(known, noise, alpha)
-        return (1 - mask) * held + mask * x
+    def constrain(x: Array, level: Level) -> Array:
+        return (1 - mask) * level.mix(known, noise) + mask * x
 
     return constrain

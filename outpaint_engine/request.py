@@ -11,12 +11,12 @@ from typing import Any
 from .canvas import Placement
 from .errors import RequestError
 from .infill import INFILLS
+from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
-__all__ = ["MAX_SIDE", "SCHEDULERS", "OutpaintRequest"]
+__all__ = ["MAX_SIDE", "OutpaintRequest"]
 
 MAX_SIDE = 4096
 MAX_SEED = 2**63 - 1
-SCHEDULERS = ("ddim",)
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,15 @@ class OutpaintRequest:
     """Pixels of the picture's border that are painted anew and blended, on sides that meet unknown canvas."""
 
     # Sampling.
-    scheduler: str = "ddim"
+    scheduler: str = "DDIM"
+    """A name or alias of `outpaint_engine.samplers.SCHEDULERS`, however it is capitalised."""
     num_inference_steps: int = 25
     strength: float = 1.0
     """Share of the steps that is run, in (0, 1]; below 1 the run starts from the filled canvas plus noise."""
     guidance_scale: float = 7.5
     """At 1 or below the negative prompt is ignored and every step costs one UNet pass instead of two."""
     eta: float = 0.0
-    """0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021."""
+    """For DDIM: 0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021."""
     seed: int = -1
     """-1 draws one; the result says which."""
     num_images: int = 1
@@ -70,17 +71,28 @@ class OutpaintRequest:
         for name in ("offset_x", "offset_y"):
             _whole(name, getattr(self, name), -16 * MAX_SIDE, MAX_SIDE)
         _whole("mask_expand", self.mask_expand, 0, 256)
-        _one_of("scheduler", str(self.scheduler).lower(), SCHEDULERS)
+        scheduler = self.chosen_scheduler
         _whole("num_inference_steps", self.num_inference_steps, 1, 1000)
         _number("strength", self.strength, 0, 1)
         if self.strength == 0:
             raise RequestError("strength must be above 0: at 0 no step is run and nothing is painted.")
         _number("guidance_scale", self.guidance_scale, 0, 100)
         _number("eta", self.eta, 0, 1)
+        if self.eta and scheduler.name != "DDIM":
+            raise RequestError(f"eta is DDIM's randomness: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
         _whole("seed", self.seed, -1, MAX_SEED)
         _whole("num_images", self.num_images, 1, 64)
         _whole("seed + num_images - 1", self.seed + self.num_images - 1, -1, MAX_SEED)
         _one_of("infill", self.infill, ("auto", *INFILLS))
+
+    @property
+    def chosen_scheduler(self) -> Scheduler:
+        """The sampler that `scheduler` names."""
+        found = find_scheduler(str(self.scheduler))
+        if found is None:
+            names = ", ".join(scheduler.name for scheduler in SCHEDULERS)
+            raise RequestError(f"scheduler must be one of {names}; not {self.scheduler!r}.")
+        return found
 
     @property
     def placement(self) -> Placement:

@@ -7,6 +7,7 @@ canvas if its latents are needed, then the starting noise, then the posterior of
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from .noise import TorchNoise, random_seed
 from .prompts import Prompts
 from .quality import QualityReport, report
 from .request import OutpaintRequest
-from .samplers import Constrain, Step, ddim, unconstrained
+from .samplers import Constrain, Sampler, Step, ddim, unconstrained
 from .schedule import NoiseSchedule
 from .tensors import Array
 from .timing import Timings
@@ -73,7 +74,10 @@ class OutpaintResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """After one sampling step: `step` of `steps`, counted over all pictures of the request."""
+    """After one call of the UNet: `step` of `steps`, counted over all pictures of the request.
+
+    Heun and the DPM2 family call it twice a step, so that 25 of their steps count 49.
+    """
 
     step: int
     steps: int
@@ -111,7 +115,8 @@ class OutpaintRun:
         self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
         self._canvas = _on_canvas(scaled.pixels, self.plan)
         self.notes = (*self.plan.warnings, *_size_notes(request, models.engine_set.native_size))
-        self._times = models.schedule.times(request.num_inference_steps, request.strength)
+        self._scheduler = request.chosen_scheduler
+        self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
         self._timings = Timings()
         self._result: OutpaintResult | None = None
 
@@ -135,10 +140,11 @@ class OutpaintRun:
             cond, uncond = self._embeddings()
         encoded = self._encode(first)
         latents = []
-        total = len(seeds) * len(self._times)
+        calls = len(self._walk.calls)
         for done, seed in enumerate(seeds):
             for step in self._sample(self._start(seed, encoded), cond, uncond):
-                yield Progress(done * len(self._times) + step.number + 1, total, step, self._models.vae_decoder)
+                number, total = done * calls + step.number + 1, len(seeds) * calls
+                yield Progress(number, total, step, self._models.vae_decoder)
             latents.append(step.x)
         pictures = [self._finish(x) for x in latents]
         with self._timings.stage("quality"):
@@ -165,12 +171,14 @@ class OutpaintRun:
 
     def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
         predict = guided(start.predict, cond, uncond, self._request.guidance_scale)
-        steps = ddim(
+        # A request with eta above 0 is one for DDIM.
+        eta = self._request.eta
+        sample: Sampler = partial(ddim, eta=eta) if eta else self._scheduler.sample
+        steps = sample(
             denoiser(predict, self._models.schedule),
             start.x,
-            self._times,
+            self._walk,
             constrain=start.constrain,
-            eta=self._request.eta,
             noise=lambda: start.draw.normal(start.x.shape),
         )
         began = time.perf_counter()
@@ -200,16 +208,15 @@ class OutpaintRun:
         mask = latent_mask(self.plan.mask, models.engine_set.latent_factor)
         shape = (1, 4, *mask.shape[2:])
         known = encoded.filled.sample(draw.normal(shape)) if encoded.filled else None
-        x = noise = draw.normal(shape)
+        noise = draw.normal(shape)
         # diffusers encodes the masked picture for 4-channel UNets too, and throws the latents away.
         posterior_noise = draw.normal(shape)
-        if known is not None and self._request.strength < 1:
-            x = models.schedule.add_noise(known, noise, self._times[0].alpha)
+        x = self._walk.begin(noise, known if self._request.strength < 1 else None)
         if encoded.masked is not None:
             masked = encoded.masked.sample(posterior_noise)
             return Start(x, unconstrained, with_mask_channels(models.unet.predict, mask, masked), draw)
         assert known is not None
-        return Start(x, hold_known(models.schedule, known, noise, mask), models.unet.predict, draw)
+        return Start(x, hold_known(known, noise, mask), models.unet.predict, draw)
 
     def _filled(self, seed: int) -> Array:
         kind = self._request.infill

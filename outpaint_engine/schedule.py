@@ -6,10 +6,13 @@ quietly worse picture (clipping, a last step to alpha 1, no offset).
 
 Legend (Ho et al. 2020, Song et al. 2021): alpha = alphas_cumprod[t], the share of signal variance;
 x_t = sqrt(alpha) x_0 + sqrt(1 - alpha) eps; v = sqrt(alpha) eps - sqrt(1 - alpha) x_0 (Salimans & Ho 2022).
+Karras et al. 2022 divide x_t by sqrt(alpha): x_0 + sigma eps, with sigma = sqrt((1 - alpha) / alpha).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,23 +20,52 @@ import numpy as np
 from .errors import EngineSetError
 from .tensors import Array
 
-__all__ = ["NoiseSchedule", "Prediction", "Time"]
+__all__ = ["CLEAN", "Level", "NoiseSchedule", "Prediction", "Time"]
+
+
+class Level(NamedTuple):
+    """How noisy an x is: x = signal x_0 + noise eps."""
+
+    signal: float
+    noise: float
+
+    @classmethod
+    def of_alpha(cls, alpha: float) -> "Level":
+        """The level of x_t with variance 1, as the model was trained on it."""
+        return cls(math.sqrt(alpha), math.sqrt(1 - alpha))
+
+    @property
+    def scale(self) -> float:
+        """What the model's input has to be divided by: 1 for x_t of variance 1."""
+        return math.hypot(self.signal, self.noise)
+
+    @property
+    def sigma(self) -> float:
+        """Noise over signal, whatever the scale."""
+        return self.noise / self.signal
+
+    def mix(self, x0: Array, noise: Array) -> Array:
+        """The x of this level with `x0` and `noise` in it; float32."""
+        return np.float32(self.signal) * x0 + np.float32(self.noise) * noise
+
+
+CLEAN = Level(1.0, 0.0)
 
 
 class Time(NamedTuple):
-    """One step's timestep and the next, with their alphas."""
+    """One model call: the timestep it is told, the level of x then, and the level that a step from here reaches."""
 
-    t: int
-    alpha: float
-    t_prev: int
-    alpha_prev: float
+    t: float
+    level: Level
+    next: Level
 
 
 class Prediction(NamedTuple):
-    """What the model says of x_t: the noise in it and the picture under it."""
+    """What the model says of x: the noise in it and the picture under it, and the raw output they were read from."""
 
     noise: Array
     x0: Array
+    output: Array
 
 
 @dataclass(frozen=True)
@@ -75,38 +107,42 @@ class NoiseSchedule:
         final_alpha = 1.0 if config.get("set_alpha_to_one", False) else float(alphas_cumprod[0])
         return cls(alphas_cumprod, final_alpha, prediction_type, spacing, int(config.get("steps_offset", 1)))
 
-    def times(self, steps: int, strength: float = 1.0) -> list[Time]:
-        """The steps of a run, noisiest first: the last int(steps * strength) of `steps`, at least one.
+    def level(self, t: int) -> Level:
+        """The level of x_t at a whole timestep; below 0 that of the final alpha."""
+        return Level.of_alpha(float(self.alphas_cumprod[t]) if t >= 0 else self.final_alpha)
 
-        As DDIM in diffusers: the next timestep is t - 1000 // steps, which for spacings other than leading
-        is not always the next entry of the list.
+    @cached_property
+    def sigmas(self) -> Array:
+        """Noise over signal at every training timestep, ascending; where the signal is 0, as if alpha were 2^-24."""
+        alphas = np.maximum(self.alphas_cumprod, 2.0**-24)
+        return np.sqrt((1 - alphas) / alphas)
+
+    def sigma_at(self, t: Array) -> Array:
+        """Sigma at timesteps that need not be whole, linear in t."""
+        return np.interp(t, np.arange(len(self.sigmas)), self.sigmas)
+
+    def time_of(self, sigma: Array) -> Array:
+        """The timestep of a sigma, linear in log sigma between timesteps and clipped to their range."""
+        logs = np.log(self.sigmas)
+        return np.interp(np.log(np.maximum(sigma, 1e-10)), logs, np.arange(len(logs)))
+
+    def read(self, output: Array, x: Array, level: Level) -> Prediction:
+        """Turn the model's raw output for `x` into noise and x_0, whatever it was trained to predict."""
+        signal, sigma, scale = np.float32(level.signal), np.float32(level.noise), level.scale
+        if self.prediction_type == "epsilon":
+            return Prediction(output, (x - sigma * output) / signal, output)
+        if self.prediction_type == "v_prediction":
+            cos, sin, x = np.float32(signal / scale), np.float32(sigma / scale), x / np.float32(scale)
+            return Prediction(cos * output + sin * x, cos * x - sin * output, output)
+        return Prediction((x - signal * output) / sigma, output, output)
+
+    def timesteps(self, steps: int) -> Array:
+        """The whole timesteps visited in `steps` steps, by this schedule's spacing, noisiest first.
+
+        Raises:
+            EngineSetError: more steps than the model has timesteps.
         """
         count = len(self.alphas_cumprod)
-        stride = count // steps
-        run = max(1, min(int(steps * strength), steps))
-        return [
-            Time(int(t), self.alpha(int(t)), int(t) - stride, self.alpha(int(t) - stride))
-            for t in self._timesteps(steps, count)[steps - run :]
-        ]
-
-    def alpha(self, t: int) -> float:
-        """alphas_cumprod at t; below 0 the final alpha."""
-        return float(self.alphas_cumprod[t]) if t >= 0 else self.final_alpha
-
-    def add_noise(self, x0: Array, noise: Array, alpha: float) -> Array:
-        """x_t of `x0` at `alpha`; float32."""
-        return np.float32(alpha**0.5) * x0 + np.float32((1 - alpha) ** 0.5) * noise
-
-    def read(self, output: Array, x_t: Array, alpha: float) -> Prediction:
-        """Turn the model's raw output at `alpha` into noise and x_0, whatever it was trained to predict."""
-        root, sigma = np.float32(alpha**0.5), np.float32((1 - alpha) ** 0.5)
-        if self.prediction_type == "epsilon":
-            return Prediction(output, (x_t - sigma * output) / root)
-        if self.prediction_type == "v_prediction":
-            return Prediction(root * output + sigma * x_t, root * x_t - sigma * output)
-        return Prediction((x_t - root * output) / sigma, output)
-
-    def _timesteps(self, steps: int, count: int) -> Array:
         if steps > count:
             raise EngineSetError(f"This model knows {count} timesteps; {steps} steps were asked for.")
         if self.timestep_spacing == "leading":

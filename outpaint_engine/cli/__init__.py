@@ -12,6 +12,7 @@ from ..errors import BackendUnavailable, EngineSetError, ImageError, OutpaintErr
 from .devices import devices
 from .engines import engines
 from .outpaint import plan, run
+from .schedulers import schedulers
 
 __all__ = ["main"]
 
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, engines, devices):
+for command in (run, plan, engines, devices, schedulers):
     cli.add_command(command)
 
 

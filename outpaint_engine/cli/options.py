@@ -47,7 +47,7 @@ def sampling_options(command: Command) -> Command:
     options = [
         click.option("--prompt", "-p", default="", help="What the whole picture shows."),
         click.option("--negative-prompt", "-n", help="What it should not show."),
-        click.option("--scheduler", default="ddim", show_default=True),
+        click.option("--scheduler", default="DDIM", show_default=True, help="See `outpaint schedulers`."),
         click.option("--steps", "num_inference_steps", type=int, default=25, show_default=True),
         click.option(
             "--strength", type=float, default=1.0, show_default=True, help="Share of the steps run, in (0, 1]."

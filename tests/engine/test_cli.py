@@ -154,6 +154,16 @@ def test_plan_needs_no_engine_set_and_says_what_would_be_painted(folder: Path) -
         assert mask.size == (128, 48)
 
 
+def test_schedulers_are_listed_and_taken_by_name_or_alias(folder: Path) -> None:
+    listed = json.loads(outpaint("schedulers", "--json", cwd=folder).stdout)
+    assert "Euler a" in [row["name"] for row in listed]
+    assert b"DPM++ 2M" in outpaint("schedulers", cwd=folder).stdout
+    done = outpaint("run", "photo.png", "out.png", "--left", "16", "--scheduler", "euler_a", *QUICK, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    with Image.open(folder / "out.png") as image:
+        assert "Sampler: Euler a," in image.text["parameters"]
+
+
 def test_devices_and_engines_describe_this_machine(folder: Path) -> None:
     assert json.loads(outpaint("devices", "--json", cwd=folder).stdout)[-1]["name"] == "ort-cpu"
     assert b"all as exported" in outpaint("engines", "verify", str(TINY), cwd=folder).stdout

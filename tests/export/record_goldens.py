@@ -2,16 +2,16 @@
 
 Run from the repository's root with the extra `export` installed:
 
-    python -m tests.export.record_goldens
+    python -m tests.export.record_goldens      everything
+    python -m tests.export.trajectories        the schedulers' trajectories only; seconds
 
-It writes tests/goldens/: the tiny engine sets, parity.npz, ddim.npz, noise.npz, and versions.json.
+It writes tests/goldens/: the tiny engine sets, parity.npz, trajectories.npz, noise.npz, and versions.json.
 """
 
 import json
 import shutil
 import tempfile
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,9 @@ import torch
 from outpaint_export.exporting import ExportOptions, export_parts
 
 from ..parity_cases import CHANNELS, cases
-from .reference import ddim_trajectory, outpaint, tiny_pipeline
+from .reference import outpaint, tiny_pipeline
 from .tiny_models import sources
+from .trajectories import record
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 SEEDS = (0, 1, 2**32 - 1, 2**40 + 7, 2**63 - 1)
@@ -42,16 +43,7 @@ def main() -> None:
                 if case.channels == channels:
                     answers[f"{case}|latents"], answers[f"{case}|pixels"] = outpaint(pipeline, case)
     np.savez_compressed(GOLDENS / "parity.npz", **answers)
-    runs = product(("epsilon", "v_prediction"), (10, 25, 50), (0.3, 0.75, 1.0), (0.0, 1.0), (False, True))
-    np.savez_compressed(
-        GOLDENS / "ddim.npz",
-        **{
-            f"{kind}|{steps}|{strength}|{eta}|{'masked' if masked else 'free'}": ddim_trajectory(
-                kind, steps, strength, eta, masked
-            )
-            for kind, steps, strength, eta, masked in runs
-        },
-    )
+    record()
     np.savez_compressed(
         GOLDENS / "noise.npz", shapes=np.array(SHAPES), **{f"seed{seed}": _noise(seed) for seed in SEEDS}
     )

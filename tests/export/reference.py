@@ -1,4 +1,4 @@
-"""The same cases through diffusers' own inpaint pipeline and schedulers."""
+"""The same cases through diffusers' own inpaint pipeline."""
 
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from outpaint_engine.canvas import plan
 from outpaint_engine.infill import choose_infill, infill
 
 from ..parity_cases import Case
-from ..pure.toy_model import SHAPE, toy_mask, toy_output
 from . import tiny_models
 
 
@@ -59,23 +58,3 @@ def outpaint(pipeline: StableDiffusionInpaintPipeline, case: Case) -> tuple[np.n
         decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
     pixels = ((decoded[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1) * 255).round().byte()
     return latents.numpy(), pixels.numpy()
-
-
-def ddim_trajectory(kind: str, steps: int, strength: float, eta: float, masked: bool) -> np.ndarray:
-    """Every x of a run of diffusers' DDIMScheduler on the toy model, in the inpaint pipeline's order."""
-    scheduler = DDIMScheduler.from_config({**sd15.SCHEDULER, "prediction_type": kind})
-    scheduler.set_timesteps(steps)
-    generator = torch.Generator().manual_seed(7)
-    known, start = (torch.randn(SHAPE, generator=generator) for _ in range(2))
-    timesteps = scheduler.timesteps[steps - int(steps * strength) :]
-    x = start if strength == 1 else scheduler.add_noise(known, start, timesteps[:1])
-    mask, trajectory = torch.from_numpy(toy_mask()), []
-    for index, t in enumerate(timesteps):
-        output = torch.from_numpy(toy_output(x.numpy(), int(t)))
-        x = scheduler.step(output, t, x, eta=eta, generator=generator).prev_sample
-        if masked:
-            following = timesteps[index + 1 : index + 2]
-            held = scheduler.add_noise(known, start, following) if len(following) else known
-            x = (1 - mask) * held + mask * x
-        trajectory.append(x.numpy())
-    return np.stack(trajectory)

@@ -58,7 +58,7 @@ def test_a_mask_leaves_one_known_rectangle_or_nothing() -> None:
 
 def test_the_demos_schedule_ends_in_pure_noise_and_starts_there() -> None:
     schedule = NoiseSchedule.from_config(dict(new_scheduler().config))
-    assert schedule.times(25)[0].alpha == 0
+    assert schedule.level(int(schedule.timesteps(25)[0])).signal == 0
 
 
 @pytest.fixture

@@ -30,6 +30,19 @@ def test_the_timestep_has_the_graphs_rank_and_element_type(
     assert seen[0].shape == shape and seen[0].dtype == dtype and (seen[0] == 961).all()
 
 
+@pytest.mark.parametrize(("dtype", "told"), [("int64", 3), ("float32", 2.75)])
+def test_a_graph_of_whole_timesteps_is_told_the_nearest(dtype: str, told: float) -> None:
+    seen = []
+    engine = FunctionEngine(
+        lambda sample, timestep, encoder_hidden_states: seen.append(timestep) or {"out_sample": sample},
+        {"sample": ("b", 4, "h", "w"), "timestep": (), "encoder_hidden_states": ("b", "t", 4)},
+        {"out_sample": ("b", 4, "h", "w")},
+        {"timestep": dtype},
+    )
+    Unet(engine).predict(SAMPLE, 2.75, CONTEXT)
+    assert seen[0] == told
+
+
 def test_a_graph_with_other_names_is_refused_with_both_lists() -> None:
     engine = FunctionEngine(lambda tokens: {"hidden": tokens}, {"tokens": ("b", 77)}, {"hidden": ("b", 77, 4)})
     with pytest.raises(EngineSetError, match="must take input_ids and give last_hidden_state; this one takes tokens"):

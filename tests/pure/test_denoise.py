@@ -5,7 +5,8 @@ import pytest
 
 from outpaint_engine import NumericalError
 from outpaint_engine.denoise import denoiser, guided, hold_known, with_mask_channels
-from outpaint_engine.schedule import NoiseSchedule
+from outpaint_engine.samplers.walks import strided_walk
+from outpaint_engine.schedule import CLEAN, Level, NoiseSchedule
 
 X = np.ones((1, 4, 2, 2), np.float32)
 COND, UNCOND = np.full((1, 3, 2), 5, np.float32), np.full((1, 3, 2), 2, np.float32)
@@ -44,11 +45,10 @@ def test_nine_channels_are_latents_then_mask_then_masked_latents() -> None:
 
 
 def test_the_held_region_is_the_known_latents_at_the_current_noise() -> None:
-    schedule = NoiseSchedule.from_config({})
     mask = np.array([0, 1], np.float32).reshape(1, 1, 1, 2)
-    constrain = hold_known(schedule, 3 * X, 0 * X, mask)
-    assert constrain(X, 1.0)[0, 0].tolist() == [[3, 1], [3, 1]]
-    assert constrain(X, 0.25)[0, 0].tolist() == [[1.5, 1], [1.5, 1]]
+    constrain = hold_known(3 * X, 0 * X, mask)
+    assert constrain(X, CLEAN)[0, 0].tolist() == [[3, 1], [3, 1]]
+    assert constrain(X, Level.of_alpha(0.25))[0, 0].tolist() == [[1.5, 1], [1.5, 1]]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -56,7 +56,7 @@ def test_a_value_that_is_not_finite_stops_the_run_and_names_the_step(bad: float)
     schedule = NoiseSchedule.from_config({})
     outputs = iter([X, X * bad])
     denoise = denoiser(lambda x, t: next(outputs), schedule)
-    times = schedule.times(2)
+    times = strided_walk(schedule, 2, 1.0).times
     denoise(X, times[0])
     with pytest.raises(NumericalError, match=r"UNet answered with NaN or infinity at step 2 \(timestep 1\)"):
         denoise(X, times[1])

@@ -26,11 +26,12 @@ REFUSED = [
     ({"seed": 2**63 - 1, "num_images": 2}, "seed + num_images - 1 must be a whole number"),
     ({"prompt": "caf\udce9"}, "prompt has characters that are no valid Unicode"),
     ({"num_images": 0}, "num_images must be a whole number"),
-    ({"scheduler": "magic"}, "scheduler must be one of ddim; not 'magic'."),
+    ({"scheduler": "magic"}, "scheduler must be one of DDIM, DPM Multi, "),
     ({"infill": "magic"}, "infill must be one of auto, edge, noise, grey; not 'magic'."),
     ({"prompt": 7}, "prompt must be text, not int."),
     ({"negative_prompt": 7}, "negative_prompt must be text, not int."),
     ({"eta": 2}, "eta must be a number from 0 to 1"),
+    ({"eta": 0.5, "scheduler": "Euler"}, "eta is DDIM's randomness: leave it at 0 with Euler, not 0.5."),
 ]
 
 

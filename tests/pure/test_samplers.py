@@ -1,49 +1,128 @@
-"""DDIM, against diffusers' trajectory on a toy model, and against its own definition."""
+"""Every scheduler, against diffusers' trajectories on a toy model, and against its own definition."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from outpaint_engine import EngineSetError
 from outpaint_engine.denoise import denoiser, hold_known
 from outpaint_engine.noise import TorchNoise
-from outpaint_engine.samplers import ddim
+from outpaint_engine.samplers import SCHEDULERS, Scheduler, find_scheduler
 from outpaint_engine.schedule import NoiseSchedule, Prediction, Time
 
 from .toy_model import SHAPE, toy_mask, toy_output
 
-GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "ddim.npz")
+GOLDENS = dict(np.load(Path(__file__).parents[1] / "goldens" / "trajectories.npz"))
+NAMES = [scheduler.name for scheduler in SCHEDULERS]
 
 
-@pytest.mark.parametrize("name", GOLDENS.files)
-def test_every_step_equals_diffusers(name: str) -> None:
-    kind, steps, strength, eta, masked = name.split("|")
+@pytest.mark.parametrize("key", GOLDENS)
+def test_every_step_equals_diffusers(key: str) -> None:
+    name, kind, steps, strength, eta, masked = key.split("|")
+    assert relative_error(name, kind, int(steps), float(strength), float(eta), masked == "masked") < 1e-4
+
+
+def relative_error(name: str, kind: str, steps: int, strength: float, eta: float, masked: bool) -> float:
+    """The largest, over the steps, of the largest difference over the largest value."""
+    scheduler = find_scheduler(name)
     schedule = NoiseSchedule.from_config({"prediction_type": kind})
-    noise = TorchNoise(7)
-    known, start = noise.normal(SHAPE), noise.normal(SHAPE)
-    times = schedule.times(int(steps), float(strength))
-    x = start if float(strength) == 1 else schedule.add_noise(known, start, times[0].alpha)
-    options = {"constrain": hold_known(schedule, known, start, toy_mask())} if masked == "masked" else {}
-    run = ddim(denoiser(toy_output, schedule), x, times, eta=float(eta), noise=lambda: noise.normal(SHAPE), **options)
-    trajectory = np.stack([step.x for step in run])
-    expected = GOLDENS[name]
-    assert np.abs(trajectory - expected).max() / np.abs(expected).max() < 1e-4
+    walk = scheduler.plan(schedule, steps, strength)
+    draw = TorchNoise(7)
+    known, start = draw.normal(SHAPE), draw.normal(SHAPE)
+    sample = partial(scheduler.sample, eta=eta) if eta else scheduler.sample
+    options = {"constrain": hold_known(known, start, toy_mask())} if masked else {}
+    run = sample(
+        denoiser(toy_output, schedule),
+        walk.begin(start, known if strength < 1 else None),
+        walk,
+        noise=lambda: draw.normal(SHAPE),
+        **options,
+    )
+    found = np.stack([step.x[0, :, 0] for step in run])
+    expected = GOLDENS[f"{name}|{kind}|{steps}|{strength}|{eta}|{'masked' if masked else 'free'}"]
+    assert found.shape == expected.shape
+    axes = (1, 2)
+    return float((np.abs(found - expected).max(axes) / np.abs(expected).max(axes)).max())
 
 
-def test_a_model_that_knows_the_picture_is_led_to_it_in_one_step() -> None:
+def test_every_scheduler_is_compared_in_every_case() -> None:
+    cases = {tuple(key.split("|")[1:4]) + (key.split("|")[5],) for key in GOLDENS}
+    assert len(cases) == 2 * 3 * 3 * 2
+    assert {key.split("|")[0] for key in GOLDENS} == set(NAMES)
+    assert len(GOLDENS) == len(cases) * (len(NAMES) + 1)  # DDIM with eta 0 and 1
+
+
+SEGMIND = ("DDIM", "DPM Multi", "DPM Single", "Euler a", "Euler", "Heun", "DPM2 a Karras", "DPM2 Karras", "LMS", "PNDM")
+
+
+@pytest.mark.parametrize("name", [*SEGMIND, "DDPM", "ddim", "euler_a", "dpm++ 2m karras", "HeunDiscreteScheduler"])
+def test_a_scheduler_is_found_by_segminds_name_and_by_aliases(name: str) -> None:
+    assert find_scheduler(name) is not None
+
+
+def test_no_two_schedulers_share_a_name() -> None:
+    names = [name for scheduler in SCHEDULERS for name in (scheduler.name, *scheduler.aliases)]
+    assert [find_scheduler(name) for name in names] == [
+        scheduler for scheduler in SCHEDULERS for _ in (scheduler.name, *scheduler.aliases)
+    ]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=NAMES)
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_every_scheduler_runs_on_every_schedule(scheduler: Scheduler, spacing: str, kind: str) -> None:
+    config = {"prediction_type": kind, "timestep_spacing": spacing, "rescale_betas_zero_snr": kind == "v_prediction"}
+    schedule = NoiseSchedule.from_config(config)
+    for steps, strength in ((1, 1.0), (2, 1.0), (5, 0.5)):
+        x = TorchNoise(0).normal(SHAPE)
+        walk = scheduler.plan(schedule, steps, strength)
+        taken = list(
+            scheduler.sample(
+                denoiser(toy_output, schedule), walk.begin(x, x), walk, noise=lambda: np.ones(SHAPE, np.float32)
+            )
+        )
+        assert [step.number for step in taken] == list(range(len(walk.calls)))
+        assert np.isfinite(taken[-1].x).all()
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=NAMES)
+def test_a_model_that_knows_the_picture_is_led_to_it(scheduler: Scheduler) -> None:
     schedule = NoiseSchedule.from_config({"set_alpha_to_one": True})
     rng = np.random.default_rng(0)
     x0, eps = rng.standard_normal((2, *SHAPE)).astype(np.float32)
 
     def oracle(x: np.ndarray, time: Time) -> Prediction:
-        return Prediction(eps, x0)
+        return schedule.read((x - time.level.signal * x0) / time.level.noise, x, time.level)
 
-    *_, last = ddim(oracle, eps, schedule.times(1))
-    assert np.abs(last.x - x0).max() < 1e-6
+    walk = scheduler.plan(schedule, 12, 1.0)
+    *_, last = scheduler.sample(oracle, walk.begin(eps), walk, noise=lambda: eps)
+    assert np.abs(last.x - x0).max() < 1e-4
 
 
-def test_a_sampler_that_is_not_iterated_calls_no_model() -> None:
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=NAMES)
+def test_a_sampler_that_is_not_iterated_calls_no_model(scheduler: Scheduler) -> None:
     def never(x: np.ndarray, time: Time) -> Prediction:
         raise AssertionError
 
-    ddim(never, np.zeros(SHAPE, np.float32), NoiseSchedule.from_config({}).times(5))
+    scheduler.sample(never, np.zeros(SHAPE, np.float32), scheduler.plan(NoiseSchedule.from_config({}), 5, 1.0))
+
+
+def test_a_sampler_that_draws_noise_asks_for_its_source() -> None:
+    schedule = NoiseSchedule.from_config({})
+    scheduler = find_scheduler("Euler a")
+    walk = scheduler.plan(schedule, 5, 1.0)
+    with pytest.raises(ValueError, match="give it `noise`"):
+        next(scheduler.sample(denoiser(toy_output, schedule), np.zeros(SHAPE, np.float32), walk))
+
+
+@pytest.mark.parametrize("name", ["DPM Multi", "DPM Single", "LMS"])
+def test_steps_that_would_be_at_the_same_noise_are_refused(name: str) -> None:
+    with pytest.raises(EngineSetError, match="1000 steps are too many for this scheduler"):
+        find_scheduler(name).plan(NoiseSchedule.from_config({}), 1000, 1.0)
+
+
+def test_more_steps_than_lcm_was_distilled_to_are_refused() -> None:
+    with pytest.raises(EngineSetError, match="50 timesteps; 51 steps"):
+        find_scheduler("LCM").plan(NoiseSchedule.from_config({}), 51, 1.0)

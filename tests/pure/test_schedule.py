@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine import EngineSetError
+from outpaint_engine.samplers.walks import strided_walk
 from outpaint_engine.schedule import NoiseSchedule
 
 # DDIMScheduler.from_config(SD1.5).set_timesteps(n); timesteps[0]
@@ -12,7 +13,7 @@ FIRST_TIMESTEPS = {10: 901, 25: 961, 30: 958, 40: 976, 50: 981, 60: 945, 64: 946
 
 @pytest.mark.parametrize(("steps", "first"), FIRST_TIMESTEPS.items())
 def test_leading_spacing_starts_where_sd15_does(steps: int, first: int) -> None:
-    assert NoiseSchedule.from_config({}).times(steps)[0].t == first
+    assert NoiseSchedule.from_config({}).timesteps(steps)[0] == first
 
 
 def test_missing_keys_are_sd15s_not_the_defaults_of_diffusers_class() -> None:
@@ -31,14 +32,14 @@ SPACINGS = [
 @pytest.mark.parametrize(("spacing", "times"), SPACINGS)
 def test_each_spacing_visits_its_timesteps(spacing: str, times: list[int]) -> None:
     schedule = NoiseSchedule.from_config({"timestep_spacing": spacing})
-    assert [time.t for time in schedule.times(10)] == times
+    assert schedule.timesteps(10).tolist() == times
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 def test_every_number_of_steps_is_that_many_timesteps_of_the_model(spacing: str) -> None:
     schedule = NoiseSchedule.from_config({"timestep_spacing": spacing})
     for steps in range(1, 1001):
-        times = [time.t for time in schedule.times(steps)]
+        times = schedule.timesteps(steps)
         assert len(times) == steps and min(times) >= 0 and max(times) < 1000
 
 
@@ -47,9 +48,10 @@ STRENGTHS = [(25, 1.0, 25), (25, 0.1, 2), (25, 0.5, 12), (25, 0.99, 24), (25, 0.
 
 @pytest.mark.parametrize(("steps", "strength", "run"), STRENGTHS)
 def test_strength_runs_the_last_part_of_the_steps_and_at_least_one(steps: int, strength: float, run: int) -> None:
-    times = NoiseSchedule.from_config({}).times(steps, strength)
-    assert len(times) == run
-    assert times[-1].t_prev < 0
+    schedule = NoiseSchedule.from_config({})
+    walk = strided_walk(schedule, steps, strength)
+    assert len(walk.calls) == run
+    assert walk.times[-1].next == schedule.level(-1)
 
 
 def test_zero_terminal_snr_ends_in_pure_noise() -> None:
@@ -63,9 +65,9 @@ def test_a_prediction_is_read_as_the_noise_and_the_picture_that_made_it(kind: st
     rng = np.random.default_rng(0)
     x0, noise = rng.standard_normal((2, 1, 4, 8, 8)).astype(np.float32)
     schedule = NoiseSchedule.from_config({"prediction_type": kind})
-    alpha = schedule.alpha(500)
-    output = {"epsilon": noise, "sample": x0, "v_prediction": alpha**0.5 * noise - (1 - alpha) ** 0.5 * x0}[kind]
-    read = schedule.read(output.astype(np.float32), schedule.add_noise(x0, noise, alpha), alpha)
+    level = schedule.level(500)
+    output = {"epsilon": noise, "sample": x0, "v_prediction": level.signal * noise - level.noise * x0}[kind]
+    read = schedule.read(output.astype(np.float32), level.mix(x0, noise), level)
     assert np.abs(read.noise - noise).max() < 1e-5
     assert np.abs(read.x0 - x0).max() < 1e-5
 

@@ -5,7 +5,7 @@ import numpy as np
 SHAPE = (1, 4, 4, 4)
 
 
-def toy_output(x: np.ndarray, t: int) -> np.ndarray:
+def toy_output(x: np.ndarray, t: float) -> np.ndarray:
     """Smooth, mixing neighbours, different at every timestep."""
     return np.tanh(0.7 * x + 0.2 * np.roll(x, 1, axis=-1) - 0.1 * np.float32(t / 1000)).astype(np.float32)
 
