@@ -1,34 +1,35 @@
-"""Colour match: brings the painted area's low frequencies to those of the known picture beside it.
+"""Colour match: brings the painted area's colours to those of the kept picture beside it.
 
-Decoding shifts colours a little, everywhere and smoothly. Around the seam the shift is known, because there
-the model's rendering of known pixels can be compared with the pixels themselves; carried on outward and
-fading with distance, it is taken from the painted area. Where nothing known is near, nothing is changed.
+Decoding shifts colours, and painting may miss them. At the border of what is kept the miss is known, because
+there the model's rendering can be compared with the picture itself. It is carried outward with growing blur,
+so that the two meet exactly and only low frequencies are changed further out, and fades with the distance.
+Where nothing kept is near, nothing is changed.
 """
 
 import numpy as np
 
 from .canvas import box_sum
+from .infill import spread
 from .tensors import Array
 
 __all__ = ["color_match"]
 
 
-def color_match(painted: Array, canvas: Array, unknown: Array, reach: int) -> Array:
-    """Return `painted` corrected near the known picture.
+def color_match(painted: Array, canvas: Array, mask: Array, reach: int) -> Array:
+    """Return `painted` corrected near the kept picture.
 
     Args:
-        painted: decoded pixels, float32 (height, width, 3) in [0, 255], known region included.
-        canvas: the picture on its canvas, uint8, read where `unknown` is 0.
-        unknown: float32 (height, width), 1 = unknown.
+        painted: decoded pixels, float32 (height, width, 3) in [0, 255], kept region included.
+        canvas: the picture on its canvas, uint8, read where `mask` is 0.
+        mask: float32 (height, width), 0 = kept.
         reach: pixels over which the correction fades to nothing.
     """
-    known = (unknown == 0).astype(np.float32)
-    shift = (canvas - painted) * known[..., None]
-    weight = known
-    radius = reach // 2
+    kept = mask == 0
+    miss = np.where(kept[..., None], canvas - painted, np.float32(0))
+    near, radius = kept.astype(np.float32), reach // 2
+    window = box_sum(np.ones_like(near), radius)
     for _ in range(2):
-        shift, weight = (box_sum(values, radius) / (2 * radius + 1) ** 2 for values in (shift, weight))
-    correction = shift / np.maximum(weight, 1e-4)[..., None]
-    # Just outside a corner of the picture a quarter of the window is known: full correction from there on.
-    fade = np.clip(4 * weight, 0, 1)[..., None]
-    return (painted + fade * correction).astype(np.float32)
+        near = box_sum(near, radius) / window
+    # Just outside a corner of the picture a quarter of the window is kept: full correction from there on.
+    fade = np.clip(4 * near, 0, 1)[..., None]
+    return (painted + fade * spread(miss, kept)).astype(np.float32)

@@ -230,7 +230,7 @@ class OutpaintRun:
         with self._timings.stage("paste_back"):
             if self._request.color_match:
                 reach = self._models.engine_set.native_size // 4
-                painted = color_match(painted, self._canvas, self.plan.unknown, reach)
+                painted = color_match(painted, self._canvas, self.plan.mask, reach)
             return paste_back(painted, self._canvas, self.plan.painted_share)
 
 

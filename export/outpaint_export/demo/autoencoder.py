@@ -23,7 +23,6 @@ PLANS = (
     Plan("autoencoder-whole", 1300, 6e-4, seed=1),
     Plan("autoencoder-longer", 1000, 1.2e-3, seed=3),
 )
-DECODER_PLAN = Plan("decoder", 4000, 1e-3, seed=4)
 
 
 def new_autoencoder() -> AutoencoderKL:
@@ -41,25 +40,13 @@ def new_autoencoder() -> AutoencoderKL:
 
 
 def train_autoencoder(pictures: NDArray[np.uint8], folder: Path) -> AutoencoderKL:
-    """Train on `pictures`, uint8 of shape (n, height, width, 3); state and result live in `folder`.
-
-    Both halves first; then the decoder alone, one picture a step, which sharpens it cheaply and leaves the
-    latents as they are.
-    """
+    """Train on `pictures`, uint8 of shape (n, height, width, 3); state and result live in `folder`."""
     model = new_autoencoder()
     for plan, batch in zip(PLANS, (_crops, _whole, _whole), strict=True):
         fit(model, lambda rng, batch=batch: _loss(model, batch(pictures, rng)), plan, folder)  # type: ignore[misc]
     with torch.no_grad():
         some = torch.cat([model.encode(_tensor(pictures[i : i + 4])).latent_dist.mean for i in range(0, 400, 4)])
     model.register_to_config(scaling_factor=round(1 / float(some.std()), 5))
-    for part in (model.encoder, model.quant_conv):
-        part.requires_grad_(False)
-    fit(
-        model,
-        lambda rng: _decoder_loss(model, _tensor(pictures[rng.integers(len(pictures), size=1)])),
-        DECODER_PLAN,
-        folder,
-    )
     return model
 
 
@@ -91,20 +78,9 @@ def _whole(pictures: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
 
 
 def _loss(model: AutoencoderKL, pixels: Tensor) -> Tensor:
-    """The pictures' difference and a little KL."""
+    """L1 + 0.5 MSE + 0.5 L1 of the picture's gradients + a little KL."""
     posterior = model.encode(pixels).latent_dist
-    kl: Tensor = posterior.kl().mean() / posterior.mean[0].numel()
-    return _difference(model.decode(posterior.sample()).sample, pixels) + KL_WEIGHT * kl
-
-
-def _decoder_loss(model: AutoencoderKL, pixels: Tensor) -> Tensor:
-    with torch.no_grad():
-        latents = model.encode(pixels).latent_dist.mean
-    return _difference(model.decode(latents).sample, pixels)
-
-
-def _difference(rebuilt: Tensor, pixels: Tensor) -> Tensor:
-    """L1 + 0.5 MSE + 0.5 L1 of the picture's gradients."""
-    error = rebuilt - pixels
+    error = model.decode(posterior.sample()).sample - pixels
     gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    return error.abs().mean() + 0.5 * error.square().mean() + 0.5 * gradients
+    kl: Tensor = posterior.kl().mean() / posterior.mean[0].numel()
+    return error.abs().mean() + 0.5 * error.square().mean() + 0.5 * gradients + KL_WEIGHT * kl
