@@ -178,7 +178,12 @@ def test_a_terminal_shows_a_progress_bar_and_ctrl_c_stops_at_once_without_a_file
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "-m", "outpaint_engine", "run", "photo.png", "out.png", "--left", "16"]
     process = subprocess.Popen(
-        [*command, "--engines", str(TINY), "--steps", "1000"], cwd=folder, stderr=slave, stdout=subprocess.DEVNULL
+        [*command, "--engines", str(TINY), "--steps", "1000"],
+        cwd=folder,
+        stderr=slave,
+        stdout=subprocess.DEVNULL,
+        # Test runs started in the background ignore Ctrl-C, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(slave)
     seen = b""
