@@ -1,6 +1,5 @@
 """The command line: exit codes, one sentence for each refusal, and adopting a folder that Optimum made."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -94,7 +93,7 @@ def test_a_graph_that_draws_random_numbers_is_not_adopted(
     [
         ("unet/model.onnx_data", None, "model.onnx_data is missing"),
         ("unet/model.onnx", b"not a graph", "is not an ONNX file"),
-        ("unet/config.json", json.dumps({"in_channels": 4}).encode(), "takes 9 channels and config.json says 4"),
+        ("unet/config.json", b'{"in_channels": 4, "sample_size": 16}', "takes 9 channels and config.json says 4"),
         ("unet/config.json", b"{}", "lack or misstate 'in_channels'"),
         ("tokenizer/tokenizer.json", None, None),
     ],

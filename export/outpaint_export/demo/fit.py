@@ -112,7 +112,7 @@ def _resume(
 ) -> int:
     with safe_open(path, framework="pt") as stored, torch.no_grad():
         state = json.loads(stored.metadata()["state"])
-        if state["plan"] != asdict(plan):
+        if state.get("plan") != asdict(plan):
             raise DestinationError(f"{path} was begun with another plan of training. Give another folder as --work.")
         step: int = state["step"]
         for name, parameter in parameters.items():
