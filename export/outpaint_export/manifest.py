@@ -1,7 +1,7 @@
 """Writes `engine_set.json` for a folder in Optimum's layout: the last step of an export, and all of an adoption.
 
 The facts are read by the runtime's own reader from the folder's configs and from the graphs' headers, so that
-manifest and folder cannot disagree. Weights are hashed, never loaded.
+manifest and folder cannot disagree. Weights in files of their own are hashed, not loaded.
 """
 
 import json

@@ -102,11 +102,17 @@ def test_a_model_that_knows_the_picture_is_led_to_it(scheduler: Scheduler) -> No
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=NAMES)
-def test_a_sampler_that_is_not_iterated_calls_no_model(scheduler: Scheduler) -> None:
-    def never(x: np.ndarray, time: Time) -> Prediction:
-        raise AssertionError
+def test_a_sampler_that_is_left_after_one_step_has_called_the_model_once(scheduler: Scheduler) -> None:
+    calls = []
 
-    scheduler.sample(never, np.zeros(SHAPE, np.float32), scheduler.plan(NoiseSchedule.from_config({}), 5, 1.0))
+    def counting(x: np.ndarray, time: Time) -> Prediction:
+        calls.append(time)
+        return Prediction(x, x, x)
+
+    walk = scheduler.plan(NoiseSchedule.from_config({}), 5, 1.0)
+    zeros = np.zeros(SHAPE, np.float32)
+    next(iter(scheduler.sample(counting, zeros, walk, noise=lambda: zeros)))
+    assert len(calls) == 1
 
 
 def test_a_sampler_that_draws_noise_asks_for_its_source() -> None:
