@@ -22,7 +22,7 @@ PLANS = (
     Plan("autoencoder-crops", 2000, 1.5e-3),
     Plan("autoencoder-whole", 1300, 6e-4, seed=1),
     Plan("autoencoder-longer", 1000, 1.2e-3, seed=3),
-    Plan("autoencoder-sharper", 3400, 6e-4, seed=4),
+    Plan("autoencoder-sharper", 2400, 6e-4, seed=4),
 )
 
 

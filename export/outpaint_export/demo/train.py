@@ -20,7 +20,7 @@ from .denoiser import Pool, encode_pool, new_scheduler, train_denoiser
 from .scenes import draw, scenes
 
 PICTURES, PICTURES_SEED = 3000, 7
-POOLS = ((256, 256, 2800, 11), (384, 256, 700, 12))
+POOLS = ((256, 256, 2400, 11), (384, 256, 600, 12))
 """Width, height, scenes and seed of each pool the UNet learns from."""
 
 
