@@ -18,6 +18,7 @@ from outpaint_engine.errors import OutpaintError
 
 from .errors import exit_code
 from .layout import STAGES
+from .parity_command import parity_command
 
 __all__ = ["commands", "main"]
 
@@ -91,6 +92,9 @@ def demo_command(out: Path, work: Path, overwrite: bool) -> None:
     with _progress() as report:
         engines = export_parts(sources, out, ExportOptions(weights="fp16", overwrite=overwrite, report=report))
     _summarise(engines)
+
+
+commands.add_command(parity_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

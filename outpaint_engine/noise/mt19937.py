@@ -5,20 +5,13 @@ torch draws from mt19937 seeded with the low 32 bits of the seed; floats take 24
 `normal_fill`); smaller ones through a double-precision Box-Muller that keeps its second value.
 """
 
-import secrets
-
 import numpy as np
 
-from .tensors import Array
+from ..tensors import Array
 
-__all__ = ["TorchNoise", "random_seed"]
+__all__ = ["TorchNoise"]
 
 BLOCK = 16
-
-
-def random_seed() -> int:
-    """A seed for a request that left the choice to us: 32 bits, so that every generator takes it."""
-    return secrets.randbits(32)
 
 
 class TorchNoise:
@@ -39,16 +32,17 @@ class TorchNoise:
         return values.reshape(shape)
 
     def _blocks(self, count: int) -> Array:
-        uniform = self._uniform(count)
+        uniform = self.uniform(count)
         whole = count // BLOCK * BLOCK
         values = uniform.copy()
         values[:whole] = _box_muller(uniform[:whole])
         if whole < count:
             # The last block is drawn anew and overlaps its predecessor, as torch does.
-            values[count - BLOCK :] = _box_muller(self._uniform(BLOCK))
+            values[count - BLOCK :] = _box_muller(self.uniform(BLOCK))
         return values
 
-    def _uniform(self, count: int) -> Array:
+    def uniform(self, count: int) -> Array:
+        """Draw `count` float32 values in [0, 1), as `torch.rand` does."""
         words = self._bits.random_raw(count) & 0xFFFFFF
         return words.astype(np.float32) * np.float32(2**-24)
 
