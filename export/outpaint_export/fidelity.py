@@ -23,7 +23,9 @@ class Bounds:
     within_one_level: float
 
 
-BOUNDS: Mapping[str, Bounds] = {"fp32": Bounds(1e-3, 0.999)}
+# A float16 weight is good to 5e-4 of itself, and a part that is stored so may be off by 2e-2 (`parity.BOUNDS`).
+HALF = Bounds(2e-2, 0.99)
+BOUNDS: Mapping[str, Bounds] = {"fp32": Bounds(1e-3, 0.999), "fp16": HALF, "fp16-weights": HALF}
 """By the precision that a manifest states of the UNet."""
 
 

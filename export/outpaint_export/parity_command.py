@@ -60,9 +60,10 @@ def parity_command(
     # torch takes seconds to import, which a mistyped option need not wait for.
     engines = EngineSet.open(folder)
     names, canvas = _names(schedulers), _canvas(size, engines.native_size)
-    from .opening import open_source
+    from .opening import open_source, silence_libraries
     from .side_by_side import Matrix, compare_runs, write_comparison
 
+    silence_libraries()
     matrix = Matrix(canvas, names, strengths, guidances, steps)
     sources = open_source(reference, tokenizer=tokenizer)
     with tqdm(total=2 * len(matrix.requests()), disable=not sys.stderr.isatty(), unit="run", leave=False) as bar:
