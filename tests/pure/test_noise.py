@@ -4,11 +4,13 @@ Recipe: `g = torch.Generator().manual_seed(seed); torch.randn(shape, generator=g
 `torch.rand(100, generator=g)` from a fresh generator; see tests/export/record_goldens.py.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from outpaint_engine import OutpaintPipeline
 from outpaint_engine.noise import NOISES, TorchCudaNoise, TorchNoise, noise_source, random_seed
 from outpaint_engine.noise.philox import philox4x32
 
@@ -83,6 +85,15 @@ def test_every_source_draws_standard_normals_that_go_on_from_draw_to_draw(name: 
     assert abs(first.mean()) < 0.063 and abs(first.var() - 1) < 0.089
     assert abs((first * second).mean()) < 0.063
     assert np.array_equal(noise_source(name, seed).normal((1, 4, 32, 32)), first)
+
+
+def test_every_source_gives_a_run_its_own_latents_from_the_same_seed(
+    toy: Callable[..., OutpaintPipeline], picture: np.ndarray
+) -> None:
+    wide = {"image": picture, "width": 128, "height": 64, "num_inference_steps": 2, "seed": 1}
+    results = [toy()(**wide, noise=name) for name in NOISES]
+    assert [result.noise for result in results] == list(NOISES)
+    assert len({result.latents.tobytes() for result in results}) == len(NOISES)
 
 
 def test_a_drawn_seed_is_a_legal_one() -> None:
