@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
@@ -39,19 +39,12 @@ DEFAULT_SCHEDULERS = ("DDIM", "DPM Multi", "Euler a", "UniPC")
     help="May be given several times; `all` is every one.",
 )
 @click.option("--strength", "strengths", multiple=True, type=float, default=(0.75, 1.0), show_default=True)
-@click.option("--guidance-scale", "-g", "guidances", multiple=True, type=float, default=(1.0, 7.5), show_default=True)
+@click.option(
+    "--guidance-scale", "-g", "guidance_scales", multiple=True, type=float, default=(1.0, 7.5), show_default=True
+)
 @click.option("--steps", type=int, default=25, show_default=True)
 @click.option("--size", metavar="WxH", help="The canvas.  [default: the size the model was trained at]")
-def parity_command(
-    folder: str,
-    reference: str,
-    tokenizer: Path | None,
-    schedulers: tuple[str, ...],
-    strengths: tuple[float, ...],
-    guidances: tuple[float, ...],
-    steps: int,
-    size: str | None,
-) -> None:
+def parity_command(folder: str, reference: str, tokenizer: Path | None, size: str | None, **matrix: Any) -> None:
     """Run diffusers and the engine set DIR side by side, and write how close they are into DIR.
 
     Every scheduler is run at every strength and guidance scale. Both sides are given the same picture and prompt, and
@@ -59,20 +52,20 @@ def parity_command(
     """
     # torch takes seconds to import, which a mistyped option need not wait for.
     engines = EngineSet.open(folder)
-    names, canvas = _names(schedulers), _canvas(size, engines.native_size)
+    matrix |= {"size": _canvas(size, engines.native_size), "schedulers": _names(matrix["schedulers"])}
     from .opening import open_source, silence_libraries
     from .side_by_side import Matrix, compare_runs, write_comparison
 
     silence_libraries()
-    matrix = Matrix(canvas, names, strengths, guidances, steps)
+    cases = Matrix(**matrix)
     sources = open_source(reference, tokenizer=tokenizer)
-    with tqdm(total=2 * len(matrix.requests()), disable=not sys.stderr.isatty(), unit="run", leave=False) as bar:
+    with tqdm(total=2 * len(cases.requests()), disable=not sys.stderr.isatty(), unit="run", leave=False) as bar:
 
         def report(case: str) -> None:
             bar.set_description(case)
             bar.update()
 
-        comparison = compare_runs(engines, sources, matrix, report)
+        comparison = compare_runs(engines, sources, cases, report)
     write_comparison(engines, comparison)
     click.echo("\n".join(_table(comparison)))
     for name, reason in comparison.left_out.items():
