@@ -75,6 +75,8 @@ def test_a_scheduler_that_diffusers_cannot_run_on_the_schedule_is_left_out_and_s
     [
         (["{set}", "--reference", "{checkpoint}", "--scheduler", "magic"], 2, "'magic' is no scheduler"),
         (["{set}", "--reference", "{checkpoint}", "--size", "100x100"], 2, "multiples of 8"),
+        (["{set}", "--reference", "{checkpoint}", "--strength", "0.01"], 5, "less than one"),
+        (["{set}", "--reference", "{checkpoint}", "--steps", "2000"], 5, "num_inference_steps"),
         (["nowhere", "--reference", "{checkpoint}"], 4, "no engine set at 'nowhere'"),
         (["{set}", "--reference", "not there"], 5, "There is no folder or file"),
         (["{set}"], 2, "--reference"),
