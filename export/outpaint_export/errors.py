@@ -7,7 +7,7 @@
         ├── SourceError        the checkpoint cannot be used                                exit 5
         ├── DestinationError   the output folder cannot be used                             exit 2
         ├── ConversionError    a part cannot be turned into a graph                         exit 4
-        └── ParityError        a graph does not answer what the checkpoint answers          exit 4
+        └── ParityError        a graph or a run does not answer what the checkpoint answers exit 4
 
 Each message says what failed, what was expected and what to do next.
 """
@@ -42,7 +42,7 @@ class ConversionError(ExportError):
 
 
 class ParityError(ExportError):
-    """A graph differs from the checkpoint by more than its bound; the message holds the figures."""
+    """A graph, or a whole run, differs from the checkpoint by more than its bound; the message holds the figures."""
 
 
 def exit_code(error: OutpaintError) -> int:
