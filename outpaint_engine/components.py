@@ -57,14 +57,19 @@ class Unet(_Component):
 
     part, input_names, output_name = "unet", ("sample", "timestep", "encoder_hidden_states"), "out_sample"
 
+    @property
+    def whole_timesteps(self) -> bool:
+        """Whether the graph takes integers, as Optimum's do."""
+        return np.issubdtype(self._spec("timestep").dtype, np.integer)
+
     def predict(self, sample: Array, timestep: float, context: Array) -> Array:
         """Raw output (B, 4, h, w) for `sample` (B, 4 or 9, h, w) at one timestep.
 
         Some samplers look between two timesteps; a graph that takes whole ones is told the nearest.
         """
         # Our graphs take one timestep a row; other exporters wrote a scalar or a single one for all rows.
-        axes, dtype = self._spec("timestep").shape, np.dtype(self._spec("timestep").dtype)
-        told = round(timestep) if np.issubdtype(dtype, np.integer) else timestep
+        axes = self._spec("timestep").shape
+        told = round(timestep) if self.whole_timesteps else timestep
         rows = tuple(axis if isinstance(axis, int) else len(sample) for axis in axes)
         return self._run(sample=sample, timestep=np.full(rows, told), encoder_hidden_states=context)
 

@@ -9,14 +9,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import EngineSetError
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "PARTS", "Artifact", "EngineSet", "demo_folder", "digest_of"]
+__all__ = ["FORMAT_VERSION", "MANIFEST", "PARITY", "PARTS", "Artifact", "EngineSet", "demo_folder", "digest_of"]
 
 MANIFEST = "engine_set.json"
+PARITY = "parity.json"
+"""What `outpaint-export parity` measured; beside the manifest, whose digest it names."""
 FORMAT_VERSION = 1
 PARTS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 SD15_LATENT_SCALE = 0.18215
@@ -95,6 +98,14 @@ class EngineSet:
                 return artifact
         have = sorted({artifact.format for artifact in self.artifacts if artifact.part == part})
         raise EngineSetError(f"{self.folder} has no {format} engine for {part}; it has {', '.join(have) or 'none'}.")
+
+    @cached_property
+    def parity(self) -> Mapping[str, Any]:
+        """How close whole runs are to diffusers', as measured last; empty if never, or for another manifest."""
+        if not (self.folder / PARITY).exists():
+            return {}
+        measured = _read_json(self.folder, PARITY)
+        return measured if measured.get("engine_set") == self.digest else {}
 
     def paths(self) -> Iterator[str]:
         """Every file the set names, relative to its folder."""

@@ -11,6 +11,7 @@ from typing import Any
 from .canvas import Placement
 from .errors import RequestError
 from .infill import INFILLS
+from .noise import NOISES
 from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
 __all__ = ["MAX_SIDE", "OutpaintRequest"]
@@ -54,6 +55,8 @@ class OutpaintRequest:
     """For DDIM: 0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021."""
     seed: int = -1
     """-1 draws one; the result says which."""
+    noise: str = "torch"
+    """What turns the seed into noise: "torch" (its CPU generator, as in diffusers), "torch-cuda" or "numpy"."""
     num_images: int = 1
 
     # The canvas before and after the model.
@@ -81,6 +84,7 @@ class OutpaintRequest:
         if self.eta and scheduler.name != "DDIM":
             raise RequestError(f"eta is DDIM's randomness: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
         _whole("seed", self.seed, -1, MAX_SEED)
+        _one_of("noise", self.noise, tuple(NOISES))
         _whole("num_images", self.num_images, 1, 64)
         _whole("seed + num_images - 1", self.seed + self.num_images - 1, -1, MAX_SEED)
         _one_of("infill", self.infill, ("auto", *INFILLS))

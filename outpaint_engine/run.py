@@ -20,11 +20,11 @@ from .errors import OutpaintError
 from .harmonize import color_match
 from .images import open_picture, to_image
 from .infill import choose_infill, infill
-from .noise import TorchNoise, random_seed
+from .noise import NoiseSource, noise_source, random_seed
 from .prompts import Prompts
 from .quality import QualityReport, report
 from .request import OutpaintRequest
-from .samplers import Constrain, Sampler, Step, ddim, unconstrained
+from .samplers import Constrain, Sampler, Step, Walk, ddim, unconstrained
 from .schedule import NoiseSchedule
 from .tensors import Array
 from .timing import Timings
@@ -65,6 +65,7 @@ class OutpaintResult:
     device: str
     precision: str
     engine_set: str
+    noise: str
 
     @property
     def seed(self) -> int:
@@ -102,7 +103,7 @@ class Start(NamedTuple):
     x: Array
     constrain: Constrain
     predict: Predict
-    draw: TorchNoise
+    draw: NoiseSource
 
 
 class OutpaintRun:
@@ -114,9 +115,13 @@ class OutpaintRun:
         scaled = picture.resized(request.placement.scaled(picture.size))
         self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
         self._canvas = _on_canvas(scaled.pixels, self.plan)
-        self.notes = (*self.plan.warnings, *_size_notes(request, models.engine_set.native_size))
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
+        self.notes = (
+            *self.plan.warnings,
+            *_size_notes(request, models.engine_set.native_size),
+            *_timestep_notes(self._walk, models.unet),
+        )
         self._timings = Timings()
         self._result: OutpaintResult | None = None
 
@@ -160,6 +165,7 @@ class OutpaintRun:
             device=engine.device,
             precision=engine.precision,
             engine_set=self._models.engine_set.digest,
+            noise=request.noise,
         )
 
     def _embeddings(self) -> tuple[Array, Array]:
@@ -204,7 +210,7 @@ class OutpaintRun:
 
     def _start(self, seed: int, encoded: Encoded) -> Start:
         """Draw the noise, and decide by what was encoded how the UNet learns what is known."""
-        models, draw = self._models, TorchNoise(seed)
+        models, draw = self._models, noise_source(self._request.noise, seed)
         mask = latent_mask(self.plan.mask, models.engine_set.latent_factor)
         shape = (1, 4, *mask.shape[2:])
         known = encoded.filled.sample(draw.normal(shape)) if encoded.filled else None
@@ -241,6 +247,16 @@ def _size_notes(request: OutpaintRequest, native_size: int) -> list[str]:
     return [
         f"The canvas is {request.width}x{request.height} and the model was trained at {native_size}x{native_size}: "
         "this is slow, and things may appear twice. Use a smaller scale."
+    ]
+
+
+def _timestep_notes(walk: Walk, unet: Unet) -> list[str]:
+    """A graph of whole timesteps cannot be asked between two of them."""
+    if not unet.whole_timesteps or all(walk.times[index].t.is_integer() for index in walk.calls):
+        return []
+    return [
+        "This scheduler looks between timesteps and this engine set takes whole ones, so it is told the nearest: the "
+        "picture differs slightly from diffusers'. Export the checkpoint again for a UNet that takes any."
     ]
 
 

@@ -130,7 +130,8 @@ class NoiseSchedule:
         """Turn the model's raw output for `x` into noise and x_0, whatever it was trained to predict."""
         signal, sigma, scale = np.float32(level.signal), np.float32(level.noise), level.scale
         if self.prediction_type == "epsilon":
-            return Prediction(output, (x - sigma * output) / signal, output)
+            x0 = x - sigma * output
+            return Prediction(output, x0 if signal == 1 else x0 / signal, output)
         if self.prediction_type == "v_prediction":
             cos, sin, x = np.float32(signal / scale), np.float32(sigma / scale), x / np.float32(scale)
             return Prediction(cos * output + sin * x, cos * x - sin * output, output)

@@ -18,6 +18,7 @@ from outpaint_engine.errors import OutpaintError
 
 from .errors import exit_code
 from .layout import STAGES
+from .parity_command import parity_command
 
 __all__ = ["commands", "main"]
 
@@ -45,15 +46,10 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
     SOURCE is a diffusers folder, a hub id such as owner/name, or one .safetensors file.
     """
     # torch takes seconds to import, which `--help` and `adopt` need not wait for.
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
     from .exporting import ExportOptions, export_parts
-    from .opening import open_source
+    from .opening import open_source, silence_libraries
 
-    # One bar is enough.
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    silence_libraries()
     with _progress() as report:
         sources = open_source(source, given["revision"], given["tokenizer"])
         options = ExportOptions(given["weights"], given["opset"], given["overwrite"], report)
@@ -91,6 +87,9 @@ def demo_command(out: Path, work: Path, overwrite: bool) -> None:
     with _progress() as report:
         engines = export_parts(sources, out, ExportOptions(weights="fp16", overwrite=overwrite, report=report))
     _summarise(engines)
+
+
+commands.add_command(parity_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,16 +2,17 @@
 
     OutpaintError
     ├── EngineSetError         from the runtime: the set written or adopted is broken       exit 4
+    ├── RequestError           from the runtime: what `parity` is to run leaves its ranges  exit 5
     └── ExportError
         ├── SourceError        the checkpoint cannot be used                                exit 5
         ├── DestinationError   the output folder cannot be used                             exit 2
         ├── ConversionError    a part cannot be turned into a graph                         exit 4
-        └── ParityError        a graph does not answer what the checkpoint answers          exit 4
+        └── ParityError        a graph or a run does not answer what the checkpoint answers exit 4
 
 Each message says what failed, what was expected and what to do next.
 """
 
-from outpaint_engine.errors import EngineSetError, OutpaintError
+from outpaint_engine.errors import EngineSetError, OutpaintError, RequestError
 
 __all__ = [
     "ConversionError",
@@ -41,11 +42,11 @@ class ConversionError(ExportError):
 
 
 class ParityError(ExportError):
-    """A graph differs from the checkpoint by more than its bound; the message holds the figures."""
+    """A graph, or a whole run, differs from the checkpoint by more than its bound; the message holds the figures."""
 
 
 def exit_code(error: OutpaintError) -> int:
     """The exit code of `error`: 2 usage, 4 broken set, 5 input refused."""
     if isinstance(error, DestinationError):
         return 2
-    return 5 if isinstance(error, SourceError) else 4
+    return 5 if isinstance(error, SourceError | RequestError) else 4

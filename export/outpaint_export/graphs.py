@@ -1,7 +1,8 @@
 """The four graphs of an engine set as torch modules: plain tensors in, one plain tensor out, no random numbers.
 
-`timestep` is a vector with one entry for each row, so that rows at different steps can share a call. Scaling of
-latents stays outside the graphs. Nothing here knows ONNX; the names are in `layout`.
+`timestep` is a vector with one entry for each row, so that rows at different steps can share a call, and float32,
+so that samplers may look between two timesteps. Scaling of latents stays outside the graphs. Nothing here knows
+ONNX; the names are in `layout`.
 """
 
 import json
@@ -78,13 +79,15 @@ class TextEncoderGraph(PartGraph):
 
 
 class UnetGraph(PartGraph):
-    """`sample` (batch, 4 or 9, h, w), `timestep` (batch,) int64, `encoder_hidden_states` -> `out_sample`.
+    """`sample` (batch, 4 or 9, h, w), `timestep` (batch,), `encoder_hidden_states` -> `out_sample`; all float32.
 
-    All float32 but `timestep`; `encoder_hidden_states` is (batch, sequence, width), `out_sample` (batch, 4, h, w).
+    `encoder_hidden_states` is (batch, sequence, width), `out_sample` (batch, 4, h, w). `timestep` is what diffusers'
+    schedulers of Karras' kind hand to the UNet: DPM2's midpoints are no whole numbers.
     """
 
     part = "unet"
-    # Optimum's pipelines feed one timestep for all rows.
+    # Optimum's pipelines feed one timestep for all rows, cast to the graph's element type whatever the scheduler
+    # gave (ORTUnet.forward and ORTSessionMixin._prepare_onnx_inputs in optimum-onnx).
     repeated = {"timestep": "sample"}
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
@@ -110,7 +113,7 @@ class UnetGraph(PartGraph):
         return [
             (
                 torch.randn(batch, int(self.unet.config["in_channels"]), height, width, generator=generator),
-                torch.randint(0, TIMESTEPS, (batch,), generator=generator),
+                torch.rand(batch, generator=generator) * (TIMESTEPS - 1),
                 torch.randn(batch, length, int(self.unet.config["cross_attention_dim"]), generator=generator),
             )
             for batch, height, width, length in sizes

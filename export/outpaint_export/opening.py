@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
 from .checkpoints import open_checkpoint
 from .errors import SourceError
 from .folders import PICKLE_REFUSED, PICKLES, open_folder
 from .hub import fetch
 from .sources import Origin, Sources
 
-__all__ = ["open_source"]
+__all__ = ["open_source", "silence_libraries"]
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -38,3 +41,10 @@ def open_source(source: str, revision: str | None = None, tokenizer: Path | None
             f"There is no folder or file {source!r}, and it is not a hub id such as owner/name. Check the spelling."
         )
     return open_folder(*fetch(source, revision))
+
+
+def silence_libraries() -> None:
+    """No progress bars but our own, and no advice of diffusers on schedulers that the user did not configure."""
+    diffusers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

@@ -1,6 +1,7 @@
 """`outpaint engines`: the engine sets of this machine."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def list_(folder: Path) -> None:
 @click.argument("folder", default="demo")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def info(folder: str, as_json: bool) -> None:
-    """Describe an engine set: its source, its parts, and the parity measured at export."""
+    """Describe an engine set: its source, its parts, and how close it was measured to be."""
     opened = EngineSet.open(folder, verify=False)
     facts: dict[str, Any] = {
         "folder": str(opened.folder),
@@ -45,6 +46,7 @@ def info(folder: str, as_json: bool) -> None:
         "native_size": opened.native_size,
         "prediction_type": opened.prediction_type,
         "digest": opened.digest,
+        "parity": dict(opened.parity),
         "artifacts": [
             {
                 "part": artifact.part,
@@ -62,8 +64,20 @@ def info(folder: str, as_json: bool) -> None:
         return
     for name in ("folder", "source", "unet_channels", "native_size", "prediction_type", "digest"):
         click.echo(f"{name:16} {facts[name]}")
+    click.echo(f"{'parity':16} {_parity_text(opened.parity)}")
     for artifact in facts["artifacts"]:
         click.echo(f"{artifact['part']:16} {artifact['file']}, {artifact['precision']}, opset {artifact['opset']}")
+
+
+def _parity_text(parity: Mapping[str, Any]) -> str:
+    """The worst figures of whole runs beside diffusers."""
+    if not parity:
+        return "whole runs not measured: `outpaint-export parity` does"
+    worst, verdict = parity["worst"], "within its bounds" if parity["kept"] else "BOUNDS MISSED"
+    return (
+        f"{len(parity['cases'])} runs beside {parity['reference']}: latents within {worst['latent_error']:.1e}, "
+        f"at least {worst['within_one_level']:.2%} of pixel values within 1/255; {verdict}"
+    )
 
 
 @engines.command()

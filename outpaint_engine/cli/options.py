@@ -57,6 +57,9 @@ def sampling_options(command: Command) -> Command:
         ),
         click.option("--eta", type=float, default=0.0, show_default=True, help="DDIM's randomness, 0 to 1."),
         click.option("--seed", type=int, default=-1, show_default=True, help="-1 draws one and says which."),
+        click.option(
+            "--noise", default="torch", show_default=True, help="torch, torch-cuda or numpy: whose noise a seed is."
+        ),
         click.option("--num-images", type=int, default=1, show_default=True, help="Seeds count up from --seed."),
         click.option("--infill", default="auto", show_default=True, help="auto, edge, noise or grey."),
         click.option("--color-match/--no-color-match", default=True, help="Match colours at the seam. [on]"),

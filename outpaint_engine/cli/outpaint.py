@@ -168,6 +168,7 @@ def _report(result: OutpaintResult) -> dict[str, Any]:
         "device": result.device,
         "precision": result.precision,
         "engine_set": result.engine_set,
+        "noise": result.noise,
         "timings": {**result.timings.stages, "steps": result.timings.steps, "total": result.timings.total},
         "quality": [dataclasses.asdict(quality) for quality in result.quality],
         "notes": list(result.notes),

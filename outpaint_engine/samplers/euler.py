@@ -52,7 +52,7 @@ def heun(
             start, slope, h = x, predicted.noise, np.float32(time.next.noise - time.level.noise)
             x = start + h * slope
         else:
-            x = start + h * (slope + predicted.noise) / 2
+            x = start + h / 2 * (slope + predicted.noise)
         x = constrain(x, walk.held(index))
         yield walk.step(index, x, predicted.x0)
 

@@ -1,5 +1,6 @@
 """PNDM and LMS: one model call a step, extrapolated from the last four predictions (Adams-Bashforth)."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -71,11 +72,15 @@ def lms(
 
 
 def _lagrange_integrals(nodes: list[float], low: float, high: float) -> list[float]:
-    """The integral from `low` to `high` of each Lagrange basis polynomial over `nodes`."""
+    """The integral from `low` to `high` of each Lagrange basis polynomial over at most 4 `nodes`.
+
+    By Gauss and Legendre's rule of two points, which is exact for polynomials of degree 3 and less.
+    """
+    middle, half = (high + low) / 2, (high - low) / 2
+    points = middle - half / math.sqrt(3), middle + half / math.sqrt(3)
     weights = []
     for k, node in enumerate(nodes):
-        others = [other for j, other in enumerate(nodes) if j != k]
-        # Around `low`, so that nearby high powers do not cancel.
-        basis = np.atleast_1d(np.poly([other - low for other in others])) / np.prod([node - other for other in others])
-        weights.append(float(np.polyval(np.polyint(basis), high - low)))
+        others = [*nodes[:k], *nodes[k + 1 :]]
+        values = (math.prod((point - other) / (node - other) for other in others) for point in points)
+        weights.append(half * sum(values))
     return weights

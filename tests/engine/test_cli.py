@@ -173,6 +173,25 @@ def test_devices_and_engines_describe_this_machine(folder: Path) -> None:
     assert b"broken: " in outpaint("engines", "list", cwd=folder).stdout
 
 
+def test_the_source_of_noise_is_chosen_and_said(folder: Path) -> None:
+    chosen = ("--left", "16", "--noise", "torch-cuda", "--json")
+    done = outpaint("run", "photo.png", "out.png", *chosen, *QUICK, cwd=folder)
+    assert json.loads(done.stdout)["noise"] == "torch-cuda"
+    with Image.open(folder / "out.png") as image:
+        assert json.loads(image.text["outpaint_engine"])["noise"] == "torch-cuda"
+
+
+def test_engines_info_says_how_close_whole_runs_were_to_diffusers(folder: Path) -> None:
+    assert b"whole runs not measured" in outpaint("engines", "info", "broken", cwd=folder).stdout
+    facts = json.loads(outpaint("engines", "info", "broken", "--json", cwd=folder).stdout)
+    worst = {"latent_error": 2e-3, "within_one_level": 0.9985}
+    parity = {"engine_set": facts["digest"], "reference": "diffusers", "kept": False, "worst": worst, "cases": [{}]}
+    (folder / "broken" / "parity.json").write_text(json.dumps(parity))
+    told = outpaint("engines", "info", "broken", cwd=folder).stdout
+    assert b"1 runs beside diffusers: latents within 2.0e-03, at least 99.85% of pixel values" in told
+    assert b"BOUNDS MISSED" in told
+
+
 def test_a_terminal_shows_a_progress_bar_and_ctrl_c_stops_at_once_without_a_file(folder: Path) -> None:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from outpaint_export.fidelity import BOUNDS, decoded, figures
 
 from outpaint_engine import OutpaintPipeline
 
-from ..parity_cases import CHANNELS, LATENT_BOUND, PIXEL_SHARE, Case, cases, relative_error, share_within_one_level
+from ..parity_cases import CHANNELS, Case, cases, scheduled
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 
@@ -27,9 +28,7 @@ def answers() -> dict[str, np.ndarray]:
 def test_latents_and_pixels_equal_the_recorded_ones(
     pipes: dict[int, OutpaintPipeline], answers: dict[str, np.ndarray], case: Case
 ) -> None:
-    pipe = pipes[case.channels]
+    pipe = scheduled(pipes[case.channels], case)
     found = pipe(case.request).latents
-    assert relative_error(found, answers[f"{case}|latents"]) <= LATENT_BOUND
-    decoded = pipe.models.vae_decoder.decode(found)[0].transpose(1, 2, 0)
-    pixels = np.clip(np.rint(decoded * 127.5 + 127.5), 0, 255)
-    assert share_within_one_level(pixels, answers[f"{case}|pixels"]) >= PIXEL_SHARE
+    expected = answers[f"{case}|latents"], answers[f"{case}|pixels"]
+    assert figures((found, decoded(pipe, found)), expected).keeps(BOUNDS["fp32"])

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from outpaint_export.exporting import ExportOptions, export_parts
+from outpaint_export.exporting import export_parts
+from outpaint_export.reference import outpaint, reference_pipeline, reference_scheduler
 
 from ..parity_cases import CHANNELS, cases
-from .reference import outpaint, tiny_pipeline
 from .tiny_models import sources
 from .trajectories import record
 
@@ -35,24 +35,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         answers = {}
         for channels in CHANNELS:
-            export_parts(
-                sources(channels, Path(scratch) / f"words-{channels}"), GOLDENS / f"tiny-{channels}", ExportOptions()
-            )
-            pipeline = tiny_pipeline(channels, Path(scratch) / f"reference-{channels}")
+            tiny = sources(channels, Path(scratch) / str(channels))
+            export_parts(tiny, GOLDENS / f"tiny-{channels}")
+            pipeline = reference_pipeline(tiny)
             for case in cases():
                 if case.channels == channels:
-                    answers[f"{case}|latents"], answers[f"{case}|pixels"] = outpaint(pipeline, case)
+                    pipeline.scheduler = reference_scheduler("DDIM", case.schedule)
+                    answers[f"{case}|latents"], answers[f"{case}|pixels"] = outpaint(pipeline, case.request)
     np.savez_compressed(GOLDENS / "parity.npz", **answers)
     record()
-    np.savez_compressed(
-        GOLDENS / "noise.npz", shapes=np.array(SHAPES), **{f"seed{seed}": _noise(seed) for seed in SEEDS}
-    )
+    normals = {f"seed{seed}": _normals(seed) for seed in SEEDS}
+    uniforms = {f"uniform{seed}": torch.rand(100, generator=_seeded(seed)).numpy() for seed in SEEDS}
+    np.savez_compressed(GOLDENS / "noise.npz", shapes=np.array(SHAPES), **normals, **uniforms)
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers", "onnx", "numpy")}
     (GOLDENS / "versions.json").write_text(json.dumps(versions, indent=2) + "\n", encoding="utf-8")
 
 
-def _noise(seed: int) -> np.ndarray:
-    generator = torch.Generator().manual_seed(seed)
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _normals(seed: int) -> np.ndarray:
+    generator = _seeded(seed)
     shapes = [[axis for axis in shape if axis] for shape in SHAPES]
     return np.concatenate([torch.randn(shape, generator=generator).numpy().ravel() for shape in shapes])
 

@@ -71,7 +71,7 @@ def test_inputs_and_outputs_are_named_as_optimum_names_them(inpainting_set: Path
     assert unet.opset == 23
     assert [dict(item) for item in unet.inputs] == [
         {"name": "sample", "dtype": "float32", "shape": ["batch_size", 9, "height", "width"]},
-        {"name": "timestep", "dtype": "int64", "shape": ["batch_size"]},
+        {"name": "timestep", "dtype": "float32", "shape": ["batch_size"]},
         {"name": "encoder_hidden_states", "dtype": "float32", "shape": ["batch_size", "sequence_length", 32]},
     ]
     assert [dict(item) for item in unet.outputs] == [
@@ -85,7 +85,7 @@ def test_the_unet_takes_any_batch_size_and_length(
 ) -> None:
     rng = np.random.default_rng(5)
     sample = rng.standard_normal((batch, 9, height, width), np.float32)
-    timestep = rng.integers(0, 1000, batch)
+    timestep = rng.uniform(0, 999, batch).astype(np.float32)
     text = rng.standard_normal((batch, tokens, tiny_models.TEXT_WIDTH), np.float32)
     answer = run(inpainting_set, "unet", sample=sample, timestep=timestep, encoder_hidden_states=text)
     with torch.no_grad():
@@ -99,8 +99,8 @@ def test_one_timestep_serves_all_rows_as_optimum_feeds_it(inpainting_set: Path) 
         "sample": rng.standard_normal((2, 9, 8, 8), np.float32),
         "encoder_hidden_states": rng.standard_normal((2, 77, tiny_models.TEXT_WIDTH), np.float32),
     }
-    one = run(inpainting_set, "unet", timestep=np.array([500]), **feeds)
-    np.testing.assert_array_equal(one, run(inpainting_set, "unet", timestep=np.array([500, 500]), **feeds))
+    one = run(inpainting_set, "unet", timestep=np.float32([500]), **feeds)
+    np.testing.assert_array_equal(one, run(inpainting_set, "unet", timestep=np.float32([500, 500]), **feeds))
 
 
 def test_the_vae_encoder_answers_the_same_on_every_call(inpainting_set: Path) -> None:

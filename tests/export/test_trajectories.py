@@ -1,10 +1,10 @@
 """Every scheduler beside diffusers' own, live: spacings and noise schedules that the goldens do not hold."""
 
-import importlib.util
 from functools import partial
 
 import numpy as np
 import pytest
+from outpaint_export.reference import SCHEDULERS, not_comparable
 
 from outpaint_engine.denoise import denoiser, hold_known
 from outpaint_engine.noise import TorchNoise
@@ -12,15 +12,13 @@ from outpaint_engine.samplers import find_scheduler
 from outpaint_engine.schedule import NoiseSchedule
 
 from ..pure.toy_model import SHAPE, toy_mask, toy_output
-from .trajectories import SCHEDULERS, trajectory
+from .trajectories import trajectory
 
 # diffusers hands torch tensors to numpy in a way that numpy 2 will not take for ever.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{method}:DeprecationWarning")
     for method in ("__array__ implementation", "__array_wrap__ must")
 ]
-# Diffusers' other classes have no such option and take the noise schedule as it is.
-ZERO_SNR = ("DDIM", "DPM Multi", "Euler a", "Euler", "DDPM", "UniPC", "LCM")
 CONFIGS = {
     "leading": {},
     "trailing": {"timestep_spacing": "trailing"},
@@ -32,14 +30,14 @@ CONFIGS = {
         "rescale_betas_zero_snr": True,
     },
 }
-CASES = [(name, what) for what in CONFIGS for name in SCHEDULERS if what != "zero SNR" or name in ZERO_SNR]
 
 
-@pytest.mark.parametrize(("name", "what"), CASES)
+@pytest.mark.parametrize("what", CONFIGS)
+@pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("strength", [1.0, 0.75])
 def test_every_step_equals_diffusers(name: str, what: str, strength: float) -> None:
-    if name == "LMS" and importlib.util.find_spec("scipy") is None:
-        pytest.skip("diffusers' LMS needs scipy")
+    if reason := not_comparable(name, CONFIGS[what]):
+        pytest.skip(reason)
     scheduler, schedule = find_scheduler(name), NoiseSchedule.from_config(CONFIGS[what])
     walk, draw = scheduler.plan(schedule, 12, strength), TorchNoise(7)
     known, start = draw.normal(SHAPE), draw.normal(SHAPE)

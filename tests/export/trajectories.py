@@ -14,38 +14,18 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
-from outpaint_export import sd15
+from outpaint_export.reference import SCHEDULERS, reference_scheduler
 
 from ..pure.toy_model import SHAPE, toy_mask, toy_output
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-KARRAS = {"use_karras_sigmas": True}
-# Our name, diffusers' class, what its config gets beyond SD1.5's.
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "DDIM": ("DDIMScheduler", {}),
-    "DPM Multi": ("DPMSolverMultistepScheduler", {}),
-    "DPM Multi Karras": ("DPMSolverMultistepScheduler", KARRAS),
-    "DPM Single": ("DPMSolverSinglestepScheduler", {}),
-    "Euler a": ("EulerAncestralDiscreteScheduler", {}),
-    "Euler": ("EulerDiscreteScheduler", {}),
-    "Heun": ("HeunDiscreteScheduler", {}),
-    "DPM2 a Karras": ("KDPM2AncestralDiscreteScheduler", KARRAS),
-    "DPM2 Karras": ("KDPM2DiscreteScheduler", KARRAS),
-    "LMS": ("LMSDiscreteScheduler", {}),
-    "PNDM": ("PNDMScheduler", {"skip_prk_steps": True}),
-    "DDPM": ("DDPMScheduler", {}),
-    "UniPC": ("UniPCMultistepScheduler", {}),
-    "DPM++ 2M SDE": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
-    "LCM": ("LCMScheduler", {}),
-}
 DRAWING = ("DDIMScheduler", "DDPMScheduler", "LCMScheduler")
 
 
 @cache
 def made(name: str, config: tuple[tuple[str, Any], ...]) -> diffusers.SchedulerMixin:
     """diffusers' scheduler over SD1.5's config and `config`; `set_timesteps` makes it as new."""
-    kind, own = SCHEDULERS[name]
-    return getattr(diffusers, kind).from_config({**sd15.SCHEDULER, **own, **dict(config)})
+    return reference_scheduler(name, dict(config))
 
 
 def trajectory(name: str, config: dict[str, Any], steps: int, strength: float, eta: float, masked: bool) -> np.ndarray:

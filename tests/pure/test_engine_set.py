@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from outpaint_engine import EngineSet, EngineSetError
-from outpaint_engine.engine_set import MANIFEST
+from outpaint_engine.engine_set import MANIFEST, PARITY
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny-9"
 
@@ -112,3 +112,12 @@ def test_a_config_that_states_too_little_is_refused(copy: Path, config: str) -> 
 def test_asking_for_a_format_that_is_not_there_says_what_is() -> None:
     with pytest.raises(EngineSetError, match="no tensorrt engine for unet; it has onnx"):
         EngineSet.open(TINY).artifact("unet", "tensorrt")
+
+
+@pytest.mark.parametrize(("measured_for", "known"), [("this set", True), ("an older manifest", False)])
+def test_the_parity_of_whole_runs_counts_only_for_the_manifest_it_was_measured_with(
+    copy: Path, measured_for: str, known: bool
+) -> None:
+    digest = EngineSet.open(copy).digest if measured_for == "this set" else "0" * 64
+    (copy / PARITY).write_text(json.dumps({"engine_set": digest, "kept": True}))
+    assert bool(EngineSet.open(copy).parity) == known

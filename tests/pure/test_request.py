@@ -27,6 +27,7 @@ REFUSED = [
     ({"prompt": "caf\udce9"}, "prompt has characters that are no valid Unicode"),
     ({"num_images": 0}, "num_images must be a whole number"),
     ({"scheduler": "magic"}, "scheduler must be one of DDIM, DPM Multi, "),
+    ({"noise": "magic"}, "noise must be one of torch, torch-cuda, numpy; not 'magic'."),
     ({"infill": "magic"}, "infill must be one of auto, edge, noise, grey; not 'magic'."),
     ({"prompt": 7}, "prompt must be text, not int."),
     ({"negative_prompt": 7}, "negative_prompt must be text, not int."),

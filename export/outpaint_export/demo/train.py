@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from ..reference import reference_pipeline
 from ..sources import Origin, Sources
 from .autoencoder import train_autoencoder
 from .captions import new_tokenizer
@@ -22,6 +23,8 @@ from .scenes import draw, scenes
 PICTURES, PICTURES_SEED = 3000, 7
 POOLS = ((256, 256, 2400, 11), (384, 256, 600, 12))
 """Width, height, scenes and seed of each pool the UNet learns from."""
+CHECKPOINT = "diffusers"
+"""The trained model as a diffusers folder, inside the training's: what `outpaint-export parity` compares with."""
 
 
 def train_demo(folder: Path) -> Sources:
@@ -36,7 +39,10 @@ def train_demo(folder: Path) -> Sources:
     tokenizer = new_tokenizer()
     denoiser = train_denoiser(pools, tokenizer, folder)
     origin = Origin("outpaint_engine demo: landscape posters", license="Apache-2.0")
-    return Sources.of_modules((denoiser.text_encoder, denoiser.unet, vae), new_scheduler().config, tokenizer, origin)
+    modules = denoiser.text_encoder, denoiser.unet, vae
+    sources = Sources.of_modules(modules, new_scheduler().config, tokenizer, origin)
+    reference_pipeline(sources).save_pretrained(folder / CHECKPOINT)
+    return sources
 
 
 def _pool(vae: AutoencoderKL, folder: Path, width: int, height: int, count: int, seed: int) -> Pool:

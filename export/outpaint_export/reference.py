@@ -1,0 +1,120 @@
+"""The reference: the same request through diffusers' StableDiffusionInpaintPipeline, with nothing shared but the seed.
+
+Both sides are given the same filled canvas and mask. diffusers samples one corner of each 8x8 block of the mask
+and the runtime takes the maximum, so a request's placement and `mask_expand` have to be multiples of 8.
+"""
+
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from diffusers import StableDiffusionInpaintPipeline
+from PIL import Image
+
+from outpaint_engine import OutpaintRequest, plan
+from outpaint_engine.infill import choose_infill, infill
+from outpaint_engine.tensors import Array
+
+from . import sd15
+from .sources import Sources
+
+__all__ = ["SCHEDULERS", "not_comparable", "outpaint", "reference_pipeline", "reference_scheduler"]
+
+KARRAS = {"use_karras_sigmas": True}
+SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "DDIM": ("DDIMScheduler", {}),
+    "DPM Multi": ("DPMSolverMultistepScheduler", {}),
+    "DPM Multi Karras": ("DPMSolverMultistepScheduler", KARRAS),
+    "DPM Single": ("DPMSolverSinglestepScheduler", {}),
+    "Euler a": ("EulerAncestralDiscreteScheduler", {}),
+    "Euler": ("EulerDiscreteScheduler", {}),
+    "Heun": ("HeunDiscreteScheduler", {}),
+    "DPM2 a Karras": ("KDPM2AncestralDiscreteScheduler", KARRAS),
+    "DPM2 Karras": ("KDPM2DiscreteScheduler", KARRAS),
+    "LMS": ("LMSDiscreteScheduler", {}),
+    "PNDM": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "DDPM": ("DDPMScheduler", {}),
+    "UniPC": ("UniPCMultistepScheduler", {}),
+    "DPM++ 2M SDE": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "LCM": ("LCMScheduler", {}),
+}
+"""The runtime's name -> diffusers' class, and what its config gets beyond the checkpoint's."""
+
+
+def reference_scheduler(name: str, config: Mapping[str, Any]) -> Any:
+    """Diffusers' scheduler that goes by `name` here, over a checkpoint's scheduler `config`.
+
+    What `config` leaves out is Stable Diffusion 1.5's, as in the runtime, not the default of diffusers' class.
+    """
+    kind, own = SCHEDULERS[name]
+    stated = {key: value for key, value in config.items() if not key.startswith("_")}
+    return getattr(diffusers, kind).from_config({**sd15.SCHEDULER, **stated, **own})
+
+
+def not_comparable(name: str, config: Mapping[str, Any]) -> str | None:
+    """Why diffusers has nothing to compare `name` with over `config`; None where it has."""
+    kind = SCHEDULERS[name][0]
+    if kind == "LMSDiscreteScheduler" and importlib.util.find_spec("scipy") is None:
+        return f"diffusers' {kind} needs scipy, which is not installed"
+    option = "rescale_betas_zero_snr"
+    if config.get(option) and option not in inspect.signature(getattr(diffusers, kind).__init__).parameters:
+        return f"diffusers' {kind} does not know {option}"
+    return None
+
+
+def reference_pipeline(sources: Sources) -> Any:
+    """Diffusers' inpaint pipeline of a checkpoint, all of it loaded, in float32 on the CPU."""
+    text_encoder: Any = sources.text_encoder()
+    # Checkpoints need not say how many tokens their tokenizer may give, and diffusers pads to that number.
+    sources.tokenizer.model_max_length = int(text_encoder.config.max_position_embeddings)
+    pipeline = StableDiffusionInpaintPipeline(
+        vae=sources.vae().eval(),
+        text_encoder=text_encoder.eval(),
+        tokenizer=sources.tokenizer,
+        unet=sources.unet().eval(),
+        scheduler=reference_scheduler("DDIM", sources.scheduler),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def outpaint(pipeline: Any, request: OutpaintRequest) -> tuple[Array, Array]:
+    """Final latents, float32 (1, 4, h, w), and the decoded picture, uint8 (height, width, 3), nothing pasted back.
+
+    `request.image` is a uint8 array that lies inside the canvas at scale 1; the scheduler is the pipeline's.
+    """
+    mask, filled = _canvas(request, int(pipeline.unet.config.in_channels))
+    latents = pipeline(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        image=Image.fromarray(filled),
+        mask_image=Image.fromarray((mask * 255).astype(np.uint8)),
+        width=request.width,
+        height=request.height,
+        strength=request.strength,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        generator=torch.Generator().manual_seed(request.seed),
+        output_type="latent",
+    ).images
+    with torch.no_grad():
+        decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
+    picture = ((decoded[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1) * 255).round().byte()
+    return latents.numpy(), picture.numpy()
+
+
+def _canvas(request: OutpaintRequest, channels: int) -> tuple[Array, Array]:
+    """The mask, float32 (height, width), and the filled canvas, uint8, as the runtime makes them."""
+    height, width, _ = request.image.shape
+    canvas = np.full((request.height, request.width, 3), 127, np.uint8)
+    canvas[request.offset_y : request.offset_y + height, request.offset_x : request.offset_x + width] = request.image
+    planned = plan((width, height), request.placement, request.mask_expand)
+    kind = choose_infill(channels, request.strength)
+    return planned.mask, infill(kind, canvas, planned.unknown, np.random.default_rng(request.seed))
