@@ -4,11 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .engine_set import EngineSet
 from .engines.base import Engine
 from .errors import EngineSetError, NumericalError
+from .prompts import Prompts
+from .schedule import NoiseSchedule
 from .tensors import Array, TensorSpec
 
-__all__ = ["Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
+__all__ = ["Models", "Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
 
 
 class _Component:
@@ -107,3 +110,15 @@ class VaeDecoder(_Component):
     def decode(self, latents: Array) -> Array:
         """Pixels (B, 3, 8h, 8w) of latents (B, 4, h, w)."""
         return self._finite(self._run(latent_sample=latents / self._scale))
+
+
+class Models(NamedTuple):
+    """An opened engine set: its facts, its schedule and tokenizer, and its four loaded parts."""
+
+    engine_set: EngineSet
+    schedule: NoiseSchedule
+    prompts: Prompts
+    text_encoder: TextEncoder
+    unet: Unet
+    vae_encoder: VaeEncoder
+    vae_decoder: VaeDecoder

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from outpaint_engine import FunctionEngine, OutpaintPipeline
-from outpaint_engine.components import TextEncoder, Unet, VaeDecoder, VaeEncoder
+from outpaint_engine.components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from outpaint_engine.engine_set import EngineSet
-from outpaint_engine.run import Models
 from outpaint_engine.schedule import NoiseSchedule
 
 SD15_SCHEDULER = {

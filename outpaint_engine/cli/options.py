@@ -55,6 +55,17 @@ def sampling_options(command: Command) -> Command:
         click.option(
             "--guidance-scale", "-g", type=float, default=7.5, show_default=True, help="1 or less: no guidance."
         ),
+        click.option(
+            "--guidance-rescale", type=float, default=0.0, show_default=True, help="0 to 1: against overexposure."
+        ),
+        click.option(
+            "--guidance-interval",
+            type=(float, float),
+            metavar="FROM TO",
+            default=(0.0, 1.0),
+            show_default=True,
+            help="Fractions of the run with guidance; outside them a step costs half.",
+        ),
         click.option("--eta", type=float, default=0.0, show_default=True, help="DDIM's randomness, 0 to 1."),
         click.option("--seed", type=int, default=-1, show_default=True, help="-1 draws one and says which."),
         click.option("--num-images", type=int, default=1, show_default=True, help="Seeds count up from --seed."),

@@ -30,6 +30,10 @@ REFUSED = [
     ({"infill": "magic"}, "infill must be one of auto, edge, noise, grey; not 'magic'."),
     ({"prompt": 7}, "prompt must be text, not int."),
     ({"negative_prompt": 7}, "negative_prompt must be text, not int."),
+    ({"guidance_rescale": 1.5}, "guidance_rescale must be a number from 0 to 1, not 1.5."),
+    ({"guidance_interval": 0.5}, "guidance_interval must be two numbers from 0 to 1, not 0.5."),
+    ({"guidance_interval": (0.2, 2)}, "the end of guidance_interval must be a number from 0 to 1, not 2."),
+    ({"guidance_interval": (0.8, 0.2)}, "guidance_interval must not end before it begins: 0.8 is after 0.2."),
     ({"eta": 2}, "eta must be a number from 0 to 1"),
     ({"eta": 0.5, "scheduler": "Euler"}, "eta is DDIM's randomness: leave it at 0 with Euler, not 0.5."),
 ]
