@@ -11,11 +11,13 @@ from typing import Any
 from .canvas import Placement
 from .errors import RequestError
 from .infill import INFILLS
+from .prompts import WEIGHTINGS
 from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
 __all__ = ["MAX_SIDE", "OutpaintRequest"]
 
 MAX_SIDE = 4096
+MAX_PROMPT = 10_000
 MAX_SEED = 2**63 - 1
 
 
@@ -32,6 +34,10 @@ class OutpaintRequest:
     prompt: str = ""
     negative_prompt: str | None = None
     """None, the empty string and the literal "NONE" all mean: no negative prompt."""
+    prompt_weighting: str = "auto"
+    """Whether brackets in the prompts are weights: "on", "off", or "auto" for "on" if one states a number."""
+    clip_skip: int | None = None
+    """How many of the text encoder's last layers to leave out, counted as diffusers does; None is none."""
 
     # Placement: the picture, resized by `scale`, goes with its top-left corner to (offset_x, offset_y).
     width: int = 512
@@ -69,6 +75,9 @@ class OutpaintRequest:
         _text("prompt", self.prompt)
         if self.negative_prompt is not None:
             _text("negative_prompt", self.negative_prompt)
+        _one_of("prompt_weighting", self.prompt_weighting, WEIGHTINGS)
+        if self.clip_skip is not None:
+            _whole("clip_skip", self.clip_skip, 1, 100)
         for name in ("width", "height"):
             _canvas_side(name, getattr(self, name))
         _number("scale", self.scale, 0.01, 100)
@@ -115,6 +124,8 @@ class OutpaintRequest:
 def _text(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise RequestError(f"{name} must be text, not {type(value).__name__}.")
+    if len(value) > MAX_PROMPT:
+        raise RequestError(f"{name} has {len(value)} characters; {MAX_PROMPT} is the most. Shorten it.")
     try:
         value.encode()
     except UnicodeEncodeError as error:

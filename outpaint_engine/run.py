@@ -11,10 +11,11 @@ import numpy as np
 from .canvas import CanvasPlan, paste_back, plan
 from .components import Models, VaeDecoder
 from .denoise import Guidance, denoiser, guided, guided_calls
-from .errors import OutpaintError
+from .errors import OutpaintError, RequestError
 from .harmonize import color_match
 from .images import open_picture, to_image
 from .noise import random_seed
+from .prompts import CHUNK, Chunks, PromptPair, weighted
 from .quality import QualityReport, report
 from .request import OutpaintRequest
 from .samplers import Sampler, Step, ddim
@@ -97,10 +98,15 @@ class OutpaintRun:
         scaled = picture.resized(request.placement.scaled(picture.size))
         self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
         self._canvas = _on_canvas(scaled.pixels, self.plan)
-        self.notes = (*self.plan.warnings, *_size_notes(request, models.engine_set.native_size))
         self._batch = pictures_per_call(request.width, request.height, max_batch)
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
+        self._texts = self._read_prompts()
+        self.notes = (
+            *self.plan.warnings,
+            *_size_notes(request, models.engine_set.native_size),
+            *self._texts.notes,
+        )
         self._timings = Timings()
         self._result: OutpaintResult | None = None
 
@@ -134,12 +140,27 @@ class OutpaintRun:
             latents.extend(step.x[row : row + 1] for row in range(len(pictures)))
         self._result = self._finished(seeds, latents)
 
+    def _read_prompts(self) -> PromptPair:
+        request, taken = self._request, self._models.unet.text_tokens
+        negative = request.negative_text if self._guidance.calls else ""
+        texts = self._models.prompts.pair(request.prompt, negative, request.prompt_weighting)
+        if taken is not None and taken != texts.prompt.ids.size:
+            raise RequestError(
+                f"The prompts need {len(texts.prompt.ids)} chunks of {CHUNK - 2} tokens, and this engine set's UNet "
+                f"takes {taken // CHUNK}. Shorten them, or export the checkpoint again with `outpaint-export onnx`."
+            )
+        return texts
+
     def _embeddings(self) -> tuple[Array, Array]:
-        prompts, encoder = self._models.prompts, self._models.text_encoder
-        cond = encoder.encode(prompts.encode(self._request.prompt))
-        if not self._guidance.calls:
-            return cond, cond
-        return cond, encoder.encode(prompts.encode(self._request.negative_text))
+        """Embeddings of prompt and negative prompt, (1, 77 n, width) for n chunks."""
+        cond = self._embedded(self._texts.prompt)
+        return cond, self._embedded(self._texts.negative) if self._guidance.calls else cond
+
+    def _embedded(self, chunks: Chunks) -> Array:
+        # Chunk by chunk, so that what is kept of one serves whatever it is combined with.
+        encode, skip = self._models.text_encoder.encode, self._request.clip_skip
+        rows = zip(chunks.ids, chunks.weights, strict=True)
+        return np.concatenate([weighted(encode(ids[None], skip), weights) for ids, weights in rows], axis=1)
 
     @property
     def _guidance(self) -> Guidance:

@@ -47,6 +47,13 @@ def sampling_options(command: Command) -> Command:
     options = [
         click.option("--prompt", "-p", default="", help="What the whole picture shows."),
         click.option("--negative-prompt", "-n", help="What it should not show."),
+        click.option(
+            "--prompt-weighting",
+            default="auto",
+            show_default=True,
+            help="auto, on or off: whether (word:1.3) and [word] are weights.",
+        ),
+        click.option("--clip-skip", type=int, help="Leave out the text encoder's last layers. [none]"),
         click.option("--scheduler", default="DDIM", show_default=True, help="See `outpaint schedulers`."),
         click.option("--steps", "num_inference_steps", type=int, default=25, show_default=True),
         click.option(

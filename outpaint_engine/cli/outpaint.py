@@ -167,6 +167,8 @@ def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) ->
         "Seed": result.seeds[index],
         "Size": f"{request.width}x{request.height}",
         "Denoising strength": request.strength,
+        # The web UI counts the last layer as 1.
+        **({"Clip skip": request.clip_skip + 1} if request.clip_skip else {}),
         "Version": f"outpaint_engine {__version__}",
     }
     negative = f"\nNegative prompt: {request.negative_text}" if request.negative_text else ""

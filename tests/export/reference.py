@@ -32,8 +32,13 @@ def tiny_pipeline(channels: int, folder: Path) -> StableDiffusionInpaintPipeline
     return pipeline
 
 
-def outpaint(pipeline: StableDiffusionInpaintPipeline, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Final latents (1, 4, h, w) and decoded uint8 pixels (height, width, 3), nothing pasted back."""
+def outpaint(
+    pipeline: StableDiffusionInpaintPipeline, case: Case, texts: dict[str, torch.Tensor] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Final latents (1, 4, h, w) and decoded uint8 pixels (height, width, 3), nothing pasted back.
+
+    `texts` are embeddings to use in place of the case's prompts.
+    """
     request = case.request
     height, width, _ = request.image.shape
     canvas = np.full((request.height, request.width, 3), 127, np.uint8)
@@ -42,8 +47,7 @@ def outpaint(pipeline: StableDiffusionInpaintPipeline, case: Case) -> tuple[np.n
     kind = choose_infill(case.channels, request.strength)
     filled = infill(kind, canvas, planned.unknown, np.random.default_rng(request.seed))
     latents = pipeline(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
+        **(texts or {"prompt": request.prompt, "negative_prompt": request.negative_prompt}),
         image=Image.fromarray(filled),
         mask_image=Image.fromarray((planned.mask * 255).astype(np.uint8)),
         width=request.width,
