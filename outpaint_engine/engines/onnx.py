@@ -45,7 +45,7 @@ class OnnxEngine(Engine):
             raise EngineError(f"{self._name} was closed.")
         names = list(self.outputs if wanted is None else wanted)
         try:
-            values = self._session.run(names, dict(feeds), self._options)
+            values = self._session.run(names, dict(feeds), None if wanted is None else self._options)
         except Exception as error:
             shapes = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in feeds.items())
             raise EngineError(f"{self._name} failed on {shapes}: {error}") from error

@@ -27,7 +27,7 @@ from .reference import outpaint, tiny_pipeline
 pytestmark = pytest.mark.export
 
 CASE = Case(4, 1.0, 7.5, (64, 64), 6)
-LONG = "the sun, the sea 42! " * 9
+LONG = "the sun, the sea 42! " * 25
 
 
 def text_encoder() -> CLIPTextModel:
@@ -111,6 +111,7 @@ def test_latents_equal_diffusers_given_the_embeddings(
         "negative_prompt_embeds": embedded(reference, negative, chunks, skip),
     }
     found = pipe(dataclasses.replace(CASE.request, **{"negative_prompt": None, **fields}))
+    assert any(f"encoded in {chunks} chunks" in note for note in found.notes) == (chunks > 1)
     assert relative_error(found.latents, outpaint(reference, CASE, texts)[0]) <= LATENT_BOUND
     plain = pipe(dataclasses.replace(CASE.request, prompt="the sea", negative_prompt=None)).latents
     assert relative_error(plain, found.latents) > LATENT_BOUND
