@@ -43,9 +43,9 @@ class _Component:
 
     def _answer(self, output: str, feeds: Mapping[str, Array]) -> Array:
         cast = {name: np.asarray(value, self._spec(name).dtype, order="C") for name, value in feeds.items()}
-        # A graph may have more outputs, which need not be computed.
-        wanted = (output,) if len(self.engine.outputs) > 1 else None
-        return self.engine.run(cast, wanted)[output].astype(np.float32, copy=False)
+        # Of several outputs only this one need be computed.
+        answers = self.engine.run(cast, (output,)) if len(self.engine.outputs) > 1 else self.engine.run(cast)
+        return answers[output].astype(np.float32, copy=False)
 
     def _finite(self, values: Array) -> Array:
         if not np.isfinite(values).all():
