@@ -1,14 +1,22 @@
 """The four parts of the model: an engine plus names, element types and scaling, nothing else."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from .engine_set import EngineSet
 from .engines.base import Engine
 from .errors import EngineSetError, NumericalError
+from .prompts import Prompts
+from .schedule import NoiseSchedule
 from .tensors import Array, TensorSpec
 
-__all__ = ["Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
+__all__ = ["Models", "Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
+
+KEPT_TEXTS = 64
+"""Chunks of 77 tokens: 15 MB for SD1.5."""
 
 
 class _Component:
@@ -31,8 +39,13 @@ class _Component:
         return self.engine.inputs[name]
 
     def _run(self, **feeds: Array) -> Array:
+        return self._answer(self.output_name, feeds)
+
+    def _answer(self, output: str, feeds: Mapping[str, Array]) -> Array:
         cast = {name: np.asarray(value, self._spec(name).dtype, order="C") for name, value in feeds.items()}
-        return self.engine.run(cast)[self.output_name].astype(np.float32, copy=False)
+        # Of several outputs only this one need be computed.
+        answers = self.engine.run(cast, (output,)) if len(self.engine.outputs) > 1 else self.engine.run(cast)
+        return answers[output].astype(np.float32, copy=False)
 
     def _finite(self, values: Array) -> Array:
         if not np.isfinite(values).all():
@@ -43,13 +56,37 @@ class _Component:
 
 
 class TextEncoder(_Component):
-    """Token ids (B, tokens) to embeddings (B, tokens, width), float32."""
+    """Token ids to embeddings. Those of the latest `KEPT_TEXTS` texts are kept, so a repeated one costs no call."""
 
     part, input_names, output_name = "text_encoder", ("input_ids",), "last_hidden_state"
 
-    def encode(self, input_ids: Array) -> Array:
-        """Embed token ids."""
-        return self._finite(self._run(input_ids=input_ids))
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._kept = lru_cache(maxsize=KEPT_TEXTS)(self._embed)
+
+    def encode(self, input_ids: Array, clip_skip: int | None = None) -> Array:
+        """Embeddings, float32 (1, tokens, width), not to be written to, of token ids (1, tokens).
+
+        `clip_skip` leaves out that many of the last layers, and normalises as after the last, as diffusers does.
+
+        Raises:
+            EngineSetError: the graph does not give that layer.
+        """
+        output = f"clip_skip.{clip_skip}" if clip_skip else self.output_name
+        if output not in self.engine.outputs:
+            layers = sum(name.startswith("clip_skip.") for name in self.engine.outputs)
+            raise EngineSetError(
+                f"clip_skip can be 1 to {layers} with this engine set, not {clip_skip}."
+                if layers
+                else "This engine set's text encoder gives its last layer only, so clip_skip cannot be used. Export "
+                "the checkpoint again with `outpaint-export onnx`."
+            )
+        return self._kept(np.asarray(input_ids, np.int64).tobytes(), output)
+
+    def _embed(self, ids: bytes, output: str) -> Array:
+        embeddings = self._finite(self._answer(output, {"input_ids": np.frombuffer(ids, np.int64)[None]}))
+        embeddings.flags.writeable = False
+        return embeddings
 
 
 class Unet(_Component):
@@ -61,6 +98,12 @@ class Unet(_Component):
     def whole_timesteps(self) -> bool:
         """Whether the graph takes integers, as Optimum's do."""
         return np.issubdtype(self._spec("timestep").dtype, np.integer)
+
+    @property
+    def text_tokens(self) -> int | None:
+        """How many text tokens the graph takes; None for any number."""
+        axis = self._spec("encoder_hidden_states").shape[1]
+        return axis if isinstance(axis, int) else None
 
     def predict(self, sample: Array, timestep: float, context: Array) -> Array:
         """Raw output (B, 4, h, w) for `sample` (B, 4 or 9, h, w) at one timestep.
@@ -112,3 +155,15 @@ class VaeDecoder(_Component):
     def decode(self, latents: Array) -> Array:
         """Pixels (B, 3, 8h, 8w) of latents (B, 4, h, w)."""
         return self._finite(self._run(latent_sample=latents / self._scale))
+
+
+class Models(NamedTuple):
+    """An opened engine set: its facts, its schedule and tokenizer, and its four loaded parts."""
+
+    engine_set: EngineSet
+    schedule: NoiseSchedule
+    prompts: Prompts
+    text_encoder: TextEncoder
+    unet: Unet
+    vae_encoder: VaeEncoder
+    vae_decoder: VaeDecoder

@@ -1,4 +1,4 @@
-"""Pictures in and out: opening what cannot be trusted, bringing it to sRGB, and writing a file whole or not at all."""
+"""Pictures in and out: opening what cannot be trusted, bringing it to sRGB, and writing files whole or not at all."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from .tensors import Array
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Picture", "encode", "open_picture", "to_image", "write_whole"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Picture", "encode", "open_picture", "to_image", "write_all"]
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 400_000_000
@@ -190,25 +190,27 @@ def encode(image: "Image", suffix: str, metadata: Mapping[str, Any] | None = Non
     return buffer.getvalue()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either complete or not there: beside its place first, then renamed.
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write files so that all are complete or none is there: each beside its place first, then all renamed.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: a file cannot be written.
     """
+    parts: dict[Path, Path] = {}
     try:
-        handle, name = tempfile.mkstemp(prefix=".outpaint-", dir=path.parent)
-        part = Path(name)
-        try:
+        for path, content in contents.items():
+            handle, name = tempfile.mkstemp(prefix=".outpaint-", dir=path.parent)
+            parts[path] = Path(name)
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 os.fchmod(file.fileno(), 0o666 & ~_umask())
+        for path, part in parts.items():
             part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
 
 
 def _umask() -> int:

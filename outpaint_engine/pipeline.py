@@ -3,29 +3,41 @@
 from pathlib import Path
 from typing import Any, Self
 
-from .components import TextEncoder, Unet, VaeDecoder, VaeEncoder
+from .components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from .engine_set import EngineSet
 from .engines import Engine, choose_backend
-from .errors import EngineSetError
+from .errors import EngineSetError, RequestError
 from .prompts import Prompts
 from .request import OutpaintRequest
-from .run import Models, OutpaintResult, OutpaintRun
+from .run import OutpaintResult, OutpaintRun
 from .schedule import NoiseSchedule
 
 __all__ = ["OutpaintPipeline"]
 
 
 class OutpaintPipeline:
-    """An engine set ready to run. Use it as a context manager, or `close` it."""
+    """An engine set ready to run. Use it as a context manager, or `close` it.
 
-    def __init__(self, models: Models) -> None:
+    `max_batch` bounds how many pictures of a request share a UNet call; see `run.pictures_per_call`.
+    """
+
+    def __init__(self, models: Models, *, max_batch: int | None = None) -> None:
         channels = models.engine_set.unet_channels
         if channels not in (4, 9):
             raise EngineSetError(f"The UNet takes {channels} channels; outpainting knows 4 and 9.")
-        self.models = models
+        if max_batch is not None and max_batch < 1:
+            raise RequestError(f"max_batch must be a whole number from 1, not {max_batch}.")
+        self.models, self.max_batch = models, max_batch
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path = "demo", *, device: str = "auto", verify: bool = True) -> Self:
+    def from_pretrained(
+        cls,
+        folder: str | Path = "demo",
+        *,
+        device: str = "auto",
+        verify: bool = True,
+        max_batch: int | None = None,
+    ) -> Self:
         """Open an engine set ("demo" is the one that comes with this package) and load it on `device`.
 
         Raises:
@@ -47,7 +59,8 @@ class OutpaintPipeline:
                 Unet(engine("unet")),
                 VaeEncoder(engine("vae_encoder"), engine_set.latent_scale),
                 VaeDecoder(engine("vae_decoder"), engine_set.latent_scale),
-            )
+            ),
+            max_batch=max_batch,
         )
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
@@ -59,7 +72,7 @@ class OutpaintPipeline:
 
     def steps(self, request: OutpaintRequest) -> OutpaintRun:
         """A run to iterate over: one `Progress` a step, then `.result`. Stop iterating to cancel."""
-        return OutpaintRun(self.models, request)
+        return OutpaintRun(self.models, request, self.max_batch)
 
     def close(self) -> None:
         """Free the engines."""

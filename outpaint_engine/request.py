@@ -12,11 +12,13 @@ from .canvas import Placement
 from .errors import RequestError
 from .infill import INFILLS
 from .noise import NOISES
+from .prompts import WEIGHTINGS
 from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
 __all__ = ["MAX_SIDE", "OutpaintRequest"]
 
 MAX_SIDE = 4096
+MAX_PROMPT = 10_000
 MAX_SEED = 2**63 - 1
 
 
@@ -33,6 +35,10 @@ class OutpaintRequest:
     prompt: str = ""
     negative_prompt: str | None = None
     """None, the empty string and the literal "NONE" all mean: no negative prompt."""
+    prompt_weighting: str = "auto"
+    """Whether brackets in the prompts are weights: "on", "off", or "auto" for "on" if one states a number."""
+    clip_skip: int | None = None
+    """How many of the text encoder's last layers to leave out, counted as diffusers does; None is none."""
 
     # Placement: the picture, resized by `scale`, goes with its top-left corner to (offset_x, offset_y).
     width: int = 512
@@ -51,6 +57,10 @@ class OutpaintRequest:
     """Share of the steps that is run, in (0, 1]; below 1 the run starts from the filled canvas plus noise."""
     guidance_scale: float = 7.5
     """At 1 or below the negative prompt is ignored and every step costs one UNet pass instead of two."""
+    guidance_rescale: float = 0.0
+    """0 to 1: how far to bring the guided prediction's deviation back to the prompt's own (Lin et al. 2023, 3.4)."""
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    """Guide between these two fractions of the run only; see `denoise.guided_calls`."""
     eta: float = 0.0
     """For DDIM: 0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021."""
     seed: int = -1
@@ -68,6 +78,9 @@ class OutpaintRequest:
         _text("prompt", self.prompt)
         if self.negative_prompt is not None:
             _text("negative_prompt", self.negative_prompt)
+        _one_of("prompt_weighting", self.prompt_weighting, WEIGHTINGS)
+        if self.clip_skip is not None:
+            _whole("clip_skip", self.clip_skip, 1, 100)
         for name in ("width", "height"):
             _canvas_side(name, getattr(self, name))
         _number("scale", self.scale, 0.01, 100)
@@ -80,6 +93,8 @@ class OutpaintRequest:
         if self.strength == 0:
             raise RequestError("strength must be above 0: at 0 no step is run and nothing is painted.")
         _number("guidance_scale", self.guidance_scale, 0, 100)
+        _number("guidance_rescale", self.guidance_rescale, 0, 1)
+        _interval("guidance_interval", self.guidance_interval)
         _number("eta", self.eta, 0, 1)
         if self.eta and scheduler.name != "DDIM":
             raise RequestError(f"eta is DDIM's randomness: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
@@ -113,6 +128,8 @@ class OutpaintRequest:
 def _text(name: str, value: Any) -> None:
     if not isinstance(value, str):
         raise RequestError(f"{name} must be text, not {type(value).__name__}.")
+    if len(value) > MAX_PROMPT:
+        raise RequestError(f"{name} has {len(value)} characters; {MAX_PROMPT} is the most. Shorten it.")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -123,6 +140,15 @@ def _number(name: str, value: Any, low: float, high: float) -> None:
     real = isinstance(value, Real) and not isinstance(value, bool)
     if not real or not low <= value <= high:
         raise RequestError(f"{name} must be a number from {low:g} to {high:g}, not {value!r:.40}.")
+
+
+def _interval(name: str, value: Any) -> None:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise RequestError(f"{name} must be two numbers from 0 to 1, not {value!r:.40}.")
+    _number(f"the start of {name}", value[0], 0, 1)
+    _number(f"the end of {name}", value[1], 0, 1)
+    if value[0] > value[1]:
+        raise RequestError(f"{name} must not end before it begins: {value[0]:g} is after {value[1]:g}.")
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:

@@ -1,50 +1,45 @@
-"""One request being run, from picture to picture. Iterate for progress; stop iterating to cancel.
-
-The order of random draws is diffusers' (pipeline_stable_diffusion_inpaint.py): the posterior of the filled
-canvas if its latents are needed, then the starting noise, then the posterior of the masked picture.
-"""
+"""One request being run, from picture to picture. Iterate for progress; stop iterating to cancel."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canvas import CanvasPlan, latent_mask, paste_back, plan
-from .components import Posterior, TextEncoder, Unet, VaeDecoder, VaeEncoder
-from .denoise import Predict, denoiser, guided, hold_known, with_mask_channels
-from .engine_set import EngineSet
-from .errors import OutpaintError
+from .canvas import CanvasPlan, paste_back, plan
+from .components import Models, Unet, VaeDecoder
+from .denoise import Guidance, denoiser, guided, guided_calls
+from .errors import OutpaintError, RequestError
 from .harmonize import color_match
 from .images import open_picture, to_image
-from .infill import choose_infill, infill
-from .noise import NoiseSource, noise_source, random_seed
-from .prompts import Prompts
+from .noise import random_seed
+from .prompts import CHUNK, Chunks, PromptPair, weighted
 from .quality import QualityReport, report
 from .request import OutpaintRequest
-from .samplers import Constrain, Sampler, Step, Walk, ddim, unconstrained
-from .schedule import NoiseSchedule
+from .samplers import Sampler, Step, Walk, ddim
+from .start import Start, Starter
 from .tensors import Array
 from .timing import Timings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Models", "OutpaintResult", "OutpaintRun", "Progress"]
+__all__ = ["OutpaintResult", "OutpaintRun", "Progress", "pictures_per_call"]
+
+SCORES = 2**25
+"""Squared latent positions of all pictures in one UNet call: with guidance and SD1.5's 8 heads, the attention scores
+of the largest layer take 64 bytes each in float32, where the backend writes them out."""
+MOST_PICTURES = 4
 
 
-class Models(NamedTuple):
-    """An opened engine set: its facts, its schedule and tokenizer, and its four loaded parts."""
+def pictures_per_call(width: int, height: int, most: int | None = None) -> int:
+    """How many pictures of a request share a UNet call: `most`, else what keeps attention within 2 GiB, up to 4.
 
-    engine_set: EngineSet
-    schedule: NoiseSchedule
-    prompts: Prompts
-    text_encoder: TextEncoder
-    unet: Unet
-    vae_encoder: VaeEncoder
-    vae_decoder: VaeDecoder
+    2 at 512x512 pixels, 1 beyond, 4 at 256x256. On 2 CPU cores more than 4 brought no speed.
+    """
+    return most or max(1, min(MOST_PICTURES, SCORES // (width * height // 64) ** 2))
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class OutpaintResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """After one call of the UNet: `step` of `steps`, counted over all pictures of the request.
+    """After one call of the UNet: `step` of `steps` in the whole request; `pictures` share the call, by their index.
 
     Heun and the DPM2 family call it twice a step, so that 25 of their steps count 49.
     """
@@ -84,43 +79,35 @@ class Progress:
     steps: int
     sampled: Step
     decoder: VaeDecoder
+    pictures: range
 
-    def preview(self) -> "Image":
-        """The picture as the model sees it now; costs one call of the VAE decoder."""
-        return to_image(_to_levels(self.decoder.decode(self.sampled.x0)).round().astype(np.uint8))
-
-
-class Encoded(NamedTuple):
-    """Posteriors of the filled canvas (4 channels, or strength below 1) and of the masked picture (9 channels)."""
-
-    filled: Posterior | None
-    masked: Posterior | None
-
-
-class Start(NamedTuple):
-    """What one picture's loop begins with: the first x_t, how x is pinned, and the prediction function."""
-
-    x: Array
-    constrain: Constrain
-    predict: Predict
-    draw: NoiseSource
+    def preview(self, index: int = 0) -> "Image":
+        """The `index`th of `pictures` as the model sees it now; costs one call of the VAE decoder."""
+        x0 = self.sampled.x0[index : index + 1]
+        return to_image(_to_levels(self.decoder.decode(x0)).round().astype(np.uint8))
 
 
 class OutpaintRun:
-    """Iterate over it once; then read `result`. `plan` and `notes` (what a person should know) can be read at once."""
+    """Iterate over it once; then read `result`. `plan` and `notes` (what a person should know) can be read at once.
 
-    def __init__(self, models: Models, request: OutpaintRequest) -> None:
+    `max_batch` bounds how many pictures share a UNet call; without it `pictures_per_call` chooses.
+    """
+
+    def __init__(self, models: Models, request: OutpaintRequest, max_batch: int | None = None) -> None:
         self._models, self._request = models, request
         picture = open_picture(request.image)
         scaled = picture.resized(request.placement.scaled(picture.size))
         self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
         self._canvas = _on_canvas(scaled.pixels, self.plan)
+        self._batch = pictures_per_call(request.width, request.height, max_batch)
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
+        self._texts = self._read_prompts()
         self.notes = (
             *self.plan.warnings,
             *_size_notes(request, models.engine_set.native_size),
             *_timestep_notes(self._walk, models.unet),
+            *self._texts.notes,
         )
         self._timings = Timings()
         self._result: OutpaintResult | None = None
@@ -137,24 +124,84 @@ class OutpaintRun:
         return self._result
 
     def __iter__(self) -> Iterator[Progress]:
-        """Run; one `Progress` a sampling step."""
-        request, engine = self._request, self._models.unet.engine
+        """Run; one `Progress` a UNet call."""
+        request = self._request
         first = request.seed if request.seed >= 0 else random_seed()
         seeds = [first + index for index in range(request.num_images)]
         with self._timings.stage("text_encoder"):
             cond, uncond = self._embeddings()
-        encoded = self._encode(first)
-        latents = []
+        starter = Starter(self._models, request, self.plan, self._canvas, self._timings)
+        latents: list[Array] = []
+        batches = [range(at, min(at + self._batch, len(seeds))) for at in range(0, len(seeds), self._batch)]
         calls = len(self._walk.calls)
-        for done, seed in enumerate(seeds):
-            for step in self._sample(self._start(seed, encoded), cond, uncond):
-                number, total = done * calls + step.number + 1, len(seeds) * calls
-                yield Progress(number, total, step, self._models.vae_decoder)
-            latents.append(step.x)
+        for done, pictures in enumerate(batches):
+            start = starter.start([seeds[index] for index in pictures], self._walk)
+            for step in self._sample(start, cond, uncond):
+                number, total = done * calls + step.number + 1, len(batches) * calls
+                yield Progress(number, total, step, self._models.vae_decoder, pictures)
+            latents.extend(step.x[row : row + 1] for row in range(len(pictures)))
+        self._result = self._finished(seeds, latents)
+
+    def _read_prompts(self) -> PromptPair:
+        request, taken = self._request, self._models.unet.text_tokens
+        negative = request.negative_text if self._guidance.calls else ""
+        texts = self._models.prompts.pair(request.prompt, negative, request.prompt_weighting)
+        if taken is not None and taken != texts.prompt.ids.size:
+            raise RequestError(
+                f"The prompts need {len(texts.prompt.ids)} chunks of {CHUNK - 2} tokens, and this engine set's UNet "
+                f"takes {taken // CHUNK}. Shorten them, or export the checkpoint again with `outpaint-export onnx`."
+            )
+        return texts
+
+    def _embeddings(self) -> tuple[Array, Array]:
+        """Embeddings of prompt and negative prompt, (1, 77 n, width) for n chunks."""
+        cond = self._embedded(self._texts.prompt)
+        return cond, self._embedded(self._texts.negative) if self._guidance.calls else cond
+
+    def _embedded(self, chunks: Chunks) -> Array:
+        # Chunk by chunk, so that what is kept of one serves whatever it is combined with.
+        encode, skip = self._models.text_encoder.encode, self._request.clip_skip
+        rows = zip(chunks.ids, chunks.weights, strict=True)
+        return np.concatenate([weighted(encode(ids[None], skip), weights) for ids, weights in rows], axis=1)
+
+    @property
+    def _guidance(self) -> Guidance:
+        request = self._request
+        calls = guided_calls(request.guidance_interval, len(self._walk.calls), self._scheduler.calls_per_step)
+        # At 1 the guided prediction is the prompt's own; below, diffusers guides no more.
+        return Guidance(
+            request.guidance_scale, calls if request.guidance_scale > 1 else range(0), request.guidance_rescale
+        )
+
+    def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
+        def counted(sample: Array, timestep: float, context: Array) -> Array:
+            self._timings.rows.append(len(sample))
+            return start.predict(sample, timestep, context)
+
+        predict = guided(counted, cond, uncond, self._guidance)
+        # A request with eta above 0 is one for DDIM.
+        eta = self._request.eta
+        sample: Sampler = partial(ddim, eta=eta) if eta else self._scheduler.sample
+        steps = sample(
+            denoiser(predict, self._models.schedule),
+            start.x,
+            self._walk,
+            constrain=start.constrain,
+            noise=start.noise,
+        )
+        began = time.perf_counter()
+        for step in steps:
+            self._timings.steps.append(time.perf_counter() - began)
+            yield step
+            began = time.perf_counter()
+
+    def _finished(self, seeds: list[int], latents: list[Array]) -> OutpaintResult:
+        """Decode one picture at a time, which needs the least memory, and measure it."""
+        engine = self._models.unet.engine
         pictures = [self._finish(x) for x in latents]
         with self._timings.stage("quality"):
-            quality = [report(pixels, self._canvas, self.plan, request.mask_expand) for pixels in pictures]
-        self._result = OutpaintResult(
+            quality = [report(pixels, self._canvas, self.plan, self._request.mask_expand) for pixels in pictures]
+        return OutpaintResult(
             images=[to_image(pixels) for pixels in pictures],
             seeds=seeds,
             quality=quality,
@@ -165,70 +212,8 @@ class OutpaintRun:
             device=engine.device,
             precision=engine.precision,
             engine_set=self._models.engine_set.digest,
-            noise=request.noise,
+            noise=self._request.noise,
         )
-
-    def _embeddings(self) -> tuple[Array, Array]:
-        prompts, encoder = self._models.prompts, self._models.text_encoder
-        cond = encoder.encode(prompts.encode(self._request.prompt))
-        if self._request.guidance_scale <= 1:
-            return cond, cond
-        return cond, encoder.encode(prompts.encode(self._request.negative_text))
-
-    def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
-        predict = guided(start.predict, cond, uncond, self._request.guidance_scale)
-        # A request with eta above 0 is one for DDIM.
-        eta = self._request.eta
-        sample: Sampler = partial(ddim, eta=eta) if eta else self._scheduler.sample
-        steps = sample(
-            denoiser(predict, self._models.schedule),
-            start.x,
-            self._walk,
-            constrain=start.constrain,
-            noise=lambda: start.draw.normal(start.x.shape),
-        )
-        began = time.perf_counter()
-        for step in steps:
-            self._timings.steps.append(time.perf_counter() - began)
-            yield step
-            began = time.perf_counter()
-
-    def _encode(self, seed: int) -> Encoded:
-        """Encode what this UNet needs at this strength; once, whatever the number of pictures."""
-        filled = masked = None
-        nine = self._models.engine_set.unet_channels == 9
-        if not nine or self._request.strength < 1:
-            with self._timings.stage("infill"):
-                canvas = self._filled(seed)
-            with self._timings.stage("vae_encoder"):
-                filled = self._models.vae_encoder.encode(_to_model(canvas))
-        if nine:
-            hidden = _to_model(self._canvas) * (self.plan.mask < 0.5)
-            with self._timings.stage("vae_encoder"):
-                masked = self._models.vae_encoder.encode(hidden.astype(np.float32))
-        return Encoded(filled, masked)
-
-    def _start(self, seed: int, encoded: Encoded) -> Start:
-        """Draw the noise, and decide by what was encoded how the UNet learns what is known."""
-        models, draw = self._models, noise_source(self._request.noise, seed)
-        mask = latent_mask(self.plan.mask, models.engine_set.latent_factor)
-        shape = (1, 4, *mask.shape[2:])
-        known = encoded.filled.sample(draw.normal(shape)) if encoded.filled else None
-        noise = draw.normal(shape)
-        # diffusers encodes the masked picture for 4-channel UNets too, and throws the latents away.
-        posterior_noise = draw.normal(shape)
-        x = self._walk.begin(noise, known if self._request.strength < 1 else None)
-        if encoded.masked is not None:
-            masked = encoded.masked.sample(posterior_noise)
-            return Start(x, unconstrained, with_mask_channels(models.unet.predict, mask, masked), draw)
-        assert known is not None
-        return Start(x, hold_known(known, noise, mask), models.unet.predict, draw)
-
-    def _filled(self, seed: int) -> Array:
-        kind = self._request.infill
-        if kind == "auto":
-            kind = choose_infill(self._models.engine_set.unet_channels, self._request.strength)
-        return infill(kind, self._canvas, self.plan.unknown, np.random.default_rng(seed))
 
     def _finish(self, latents: Array) -> Array:
         with self._timings.stage("vae_decoder"):
@@ -268,11 +253,6 @@ def _on_canvas(scaled: Array, plan: CanvasPlan) -> Array:
         box.top - placed.top : box.bottom - placed.top, box.left - placed.left : box.right - placed.left
     ]
     return canvas
-
-
-def _to_model(pixels: Array) -> Array:
-    """uint8 (height, width, 3) to float32 (1, 3, height, width) in [-1, 1]."""
-    return (pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None]
 
 
 def _to_levels(pixels: Array) -> Array:

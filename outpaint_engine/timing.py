@@ -10,10 +10,11 @@ __all__ = ["Timings"]
 
 @dataclass
 class Timings:
-    """Seconds by stage; `steps` holds one entry a sampling step, over all images."""
+    """Seconds by stage; for each UNet call of the request the seconds in `steps` and its batch rows in `rows`."""
 
     stages: dict[str, float] = field(default_factory=dict)
     steps: list[float] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

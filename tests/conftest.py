@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from outpaint_engine import FunctionEngine, OutpaintPipeline
-from outpaint_engine.components import TextEncoder, Unet, VaeDecoder, VaeEncoder
+from outpaint_engine.components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from outpaint_engine.engine_set import EngineSet
-from outpaint_engine.run import Models
+from outpaint_engine.prompts import Prompts
 from outpaint_engine.schedule import NoiseSchedule
 
 SD15_SCHEDULER = {
@@ -22,11 +22,18 @@ SD15_SCHEDULER = {
 }
 
 
-class ToyPrompts:
+class ToyTokenizer:
     """One token a letter."""
 
-    def encode(self, text: str) -> np.ndarray:
-        return np.array([[ord(letter) % 128 for letter in text.ljust(77)[:77]]], np.int64)
+    start, end, pad = 1, 2, 3
+
+    def ids(self, text: str) -> list[int]:
+        return [ord(letter) % 128 for letter in text]
+
+
+class ToyPrompts(Prompts):
+    def __init__(self) -> None:
+        self._tokenizer = ToyTokenizer()  # type: ignore[assignment]
 
 
 def toy_unet(sample: np.ndarray, timestep: np.ndarray, encoder_hidden_states: np.ndarray) -> dict[str, np.ndarray]:
@@ -47,9 +54,17 @@ def toy_decoder(latent_sample: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def toy() -> Callable[..., OutpaintPipeline]:
-    """`toy(channels=4)` is a pipeline whose parts are a few lines of numpy; `unet=` replaces one."""
+    """`toy(channels=4)` is a pipeline whose parts are a few lines of numpy; `unet=` and `text=` replace one.
 
-    def build(channels: int = 4, unet: Callable[..., dict[str, np.ndarray]] = toy_unet) -> OutpaintPipeline:
+    `tokens` is how many text tokens its UNet takes, by default any number.
+    """
+
+    def build(
+        channels: int = 4,
+        unet: Callable[..., dict[str, np.ndarray]] = toy_unet,
+        text: FunctionEngine | None = None,
+        tokens: int | str = "tokens",
+    ) -> OutpaintPipeline:
         engine_set = EngineSet(
             folder=Path("toy"),
             source={"name": "toy"},
@@ -61,7 +76,7 @@ def toy() -> Callable[..., OutpaintPipeline]:
             scheduler=SD15_SCHEDULER,
             artifacts=(),
         )
-        text = FunctionEngine(
+        text = text or FunctionEngine(
             lambda input_ids: {"last_hidden_state": np.repeat(input_ids[..., None] / 128, 4, axis=2).astype("float32")},
             {"input_ids": ("B", 77)},
             {"last_hidden_state": ("B", 77, 4)},
@@ -69,7 +84,7 @@ def toy() -> Callable[..., OutpaintPipeline]:
         )
         denoising = FunctionEngine(
             unet,
-            {"sample": ("B", channels, "h", "w"), "timestep": ("B",), "encoder_hidden_states": ("B", 77, 4)},
+            {"sample": ("B", channels, "h", "w"), "timestep": ("B",), "encoder_hidden_states": ("B", tokens, 4)},
             {"out_sample": ("B", 4, "h", "w")},
         )
         encoder = FunctionEngine(toy_encoder, {"sample": ("B", 3, "H", "W")}, {"latent_parameters": ("B", 8, "h", "w")})
@@ -78,7 +93,7 @@ def toy() -> Callable[..., OutpaintPipeline]:
             Models(
                 engine_set,
                 NoiseSchedule.from_config(SD15_SCHEDULER),
-                ToyPrompts(),  # type: ignore[arg-type]
+                ToyPrompts(),
                 TextEncoder(text),
                 Unet(denoising),
                 VaeEncoder(encoder, 1.0),

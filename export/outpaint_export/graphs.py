@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from .layout import GRAPHS, GraphNames
+from .layout import CLIP_SKIP, GRAPHS, TOKENS, GraphNames
 
 __all__ = ["PartGraph", "TextEncoderGraph", "UnetGraph", "VaeDecoderGraph", "VaeEncoderGraph"]
 
@@ -35,7 +35,7 @@ class PartGraph(nn.Module):
 
     @property
     def names(self) -> GraphNames:
-        """Names of the inputs, in the order of `forward`, and of the output."""
+        """Names of the inputs, in the order of `forward`, and of the outputs."""
         return GRAPHS[self.part]
 
     @abstractmethod
@@ -52,7 +52,12 @@ class PartGraph(nn.Module):
 
 
 class TextEncoderGraph(PartGraph):
-    """`input_ids` (batch, sequence) int64 -> `last_hidden_state` (batch, sequence, width) float32."""
+    """`input_ids` (batch, sequence) int64 -> `last_hidden_state` (batch, sequence, width) float32, and `clip_skip.N`.
+
+    Those have the same shape: the last N layers left out, normalised as the last one is.
+    Optimum writes `hidden_states.N`, not normalised, for SDXL alone; SD1.x needs the normalised ones, whose weights
+    are in the graph, so they have a name of their own.
+    """
 
     part = "text_encoder"
 
@@ -60,10 +65,20 @@ class TextEncoderGraph(PartGraph):
         super().__init__()
         self.text_encoder = text_encoder
 
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """Embeddings of a batch of token sequences."""
-        hidden: Tensor = self.text_encoder(input_ids=input_ids).last_hidden_state
-        return hidden
+    @property
+    def names(self) -> GraphNames:
+        """The part's, and an output for every number of layers that can be left out."""
+        names, layers = GRAPHS[self.part], int(self.text_encoder.config.num_hidden_layers)
+        skipped = {CLIP_SKIP.format(number): TOKENS for number in range(1, layers)}
+        return GraphNames(names.inputs, {**names.outputs, **skipped})
+
+    def forward(self, input_ids: Tensor) -> tuple[Tensor, ...]:
+        """Embeddings of a batch of token sequences, after the last layer and after each one before it, last first."""
+        found = self.text_encoder(input_ids=input_ids, output_hidden_states=True)
+        # The first is what enters the first layer, the last has its place as `last_hidden_state`.
+        earlier = found.hidden_states[1:-1][::-1]
+        normalise = getattr(self.text_encoder, "text_model", self.text_encoder).final_layer_norm
+        return (found.last_hidden_state, *(normalise(state) for state in earlier))
 
     def feeds(self) -> list[tuple[Tensor, ...]]:
         """Full sequences, and one that is shorter."""

@@ -7,9 +7,10 @@ imports torch, so that a folder can be adopted quickly.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["GRAPHS", "MODEL_FILE", "PIPELINES", "STAGES", "GraphNames"]
+__all__ = ["CLIP_SKIP", "GRAPHS", "MODEL_FILE", "PIPELINES", "STAGES", "TOKENS", "GraphNames"]
 
 MODEL_FILE = "model.onnx"
+CLIP_SKIP = "clip_skip.{}"
 STAGES = ("load", "export", "check")
 PIPELINES = {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"}
 PIXELS = {0: "batch_size", 2: "height", 3: "width"}

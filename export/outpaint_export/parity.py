@@ -26,7 +26,7 @@ BOUNDS = {"fp32": 1e-4, "fp16": 2e-2}
 
 @dataclass(frozen=True)
 class Reference:
-    """One case: the arrays fed, by name, and what the checkpoint answered."""
+    """One case: the arrays fed, by name, and what the checkpoint answered, several outputs side by side."""
 
     feeds: dict[str, Array]
     answer: Array
@@ -46,7 +46,8 @@ def record(graph: PartGraph) -> list[Reference]:
     references = []
     for feeds in graph.feeds():
         with torch.no_grad():
-            answer: Array = graph(*feeds).numpy()
+            given = graph(*feeds)
+        answer: Array = torch.cat(given, -1).numpy() if isinstance(given, tuple) else given.numpy()
         arrays = (tensor.numpy() for tensor in feeds)
         references.append(Reference(dict(zip(graph.names.inputs, arrays, strict=True)), answer))
     return references
@@ -59,7 +60,10 @@ def compare(part: str, path: Path, references: list[Reference], weights: str) ->
         ParityError: the relative error is over the bound for `weights`, or not a number.
     """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    cases = [_measured(part, reference, session.run(None, reference.feeds)[0]) for reference in references]
+    cases = [
+        _measured(part, reference, np.concatenate(session.run(None, reference.feeds), axis=-1))
+        for reference in references
+    ]
     # A NaN compares false with everything, so it is asked for what is allowed and not for what is too much.
     over = [case for case in cases if not case.max_rel_error <= BOUNDS[weights]]
     if over:

@@ -85,15 +85,17 @@ def reference_pipeline(sources: Sources) -> Any:
     return pipeline
 
 
-def outpaint(pipeline: Any, request: OutpaintRequest) -> tuple[Array, Array]:
+def outpaint(
+    pipeline: Any, request: OutpaintRequest, texts: Mapping[str, torch.Tensor] | None = None
+) -> tuple[Array, Array]:
     """Final latents, float32 (1, 4, h, w), and the decoded picture, uint8 (height, width, 3), nothing pasted back.
 
-    `request.image` is a uint8 array that lies inside the canvas at scale 1; the scheduler is the pipeline's.
+    `request.image` is a uint8 array that lies inside the canvas at scale 1; the scheduler is the pipeline's. `texts`
+    are embeddings to use in place of the request's prompts, by the pipeline's names for them.
     """
     mask, filled = _canvas(request, int(pipeline.unet.config.in_channels))
     latents = pipeline(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
+        **(texts or {"prompt": request.prompt, "negative_prompt": request.negative_prompt}),
         image=Image.fromarray(filled),
         mask_image=Image.fromarray((mask * 255).astype(np.uint8)),
         width=request.width,

@@ -19,7 +19,7 @@ import torch
 from outpaint_engine import EngineSet, OutpaintPipeline, OutpaintRequest
 from outpaint_engine.engine_set import PARITY
 from outpaint_engine.errors import RequestError
-from outpaint_engine.images import write_whole
+from outpaint_engine.images import write_all
 from outpaint_engine.tensors import Array
 
 from .errors import SourceError
@@ -161,7 +161,7 @@ def write_comparison(engines: EngineSet, comparison: Comparison) -> None:
             for row in comparison.rows
         ],
     }
-    write_whole(engines.folder / PARITY, (json.dumps(content, indent=1) + "\n").encode())
+    write_all({engines.folder / PARITY: (json.dumps(content, indent=1) + "\n").encode()})
 
 
 def _reference_answers(sources: Sources, requests: Sequence[OutpaintRequest], report: Report) -> list[Answer]:

@@ -51,7 +51,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
-    except OSError as error:  # standard output closed or full; files are written by `write_whole`, which says more
+    except OSError as error:  # standard output closed or full; files are written by `write_all`, which says more
         click.echo(f"Error: the output cannot be written: {error.strerror}.", err=True)
         sys.exit(1)
     except OutpaintError as error:

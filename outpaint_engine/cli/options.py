@@ -47,6 +47,13 @@ def sampling_options(command: Command) -> Command:
     options = [
         click.option("--prompt", "-p", default="", help="What the whole picture shows."),
         click.option("--negative-prompt", "-n", help="What it should not show."),
+        click.option(
+            "--prompt-weighting",
+            default="auto",
+            show_default=True,
+            help="auto, on or off: whether (word:1.3) and [word] are weights.",
+        ),
+        click.option("--clip-skip", type=int, help="Leave out the text encoder's last layers. [none]"),
         click.option("--scheduler", default="DDIM", show_default=True, help="See `outpaint schedulers`."),
         click.option("--steps", "num_inference_steps", type=int, default=25, show_default=True),
         click.option(
@@ -54,6 +61,17 @@ def sampling_options(command: Command) -> Command:
         ),
         click.option(
             "--guidance-scale", "-g", type=float, default=7.5, show_default=True, help="1 or less: no guidance."
+        ),
+        click.option(
+            "--guidance-rescale", type=float, default=0.0, show_default=True, help="0 to 1: against overexposure."
+        ),
+        click.option(
+            "--guidance-interval",
+            type=(float, float),
+            metavar="FROM TO",
+            default=(0.0, 1.0),
+            show_default=True,
+            help="Fractions of the run with guidance; outside them a step costs half.",
         ),
         click.option("--eta", type=float, default=0.0, show_default=True, help="DDIM's randomness, 0 to 1."),
         click.option("--seed", type=int, default=-1, show_default=True, help="-1 draws one and says which."),

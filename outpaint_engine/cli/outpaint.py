@@ -14,7 +14,7 @@ from .. import __version__
 from ..canvas import CanvasPlan
 from ..canvas import plan as plan_canvas
 from ..errors import OutputError
-from ..images import FORMATS, Picture, encode, open_picture, to_image, write_whole
+from ..images import FORMATS, Picture, encode, open_picture, to_image, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun
@@ -30,10 +30,13 @@ __all__ = ["plan", "run"]
 @sampling_options
 @click.option("--engines", default="demo", show_default=True, help="An engine set's folder.")
 @click.option("--device", default="auto", show_default=True, help="See `outpaint devices`.")
+@click.option(
+    "--batch", type=click.IntRange(1), help="With --num-images: at most this many in one call. [what memory allows]"
+)
 @click.option("--metadata/--no-metadata", default=True, help="Write the request into the PNG. [on]")
 @click.option("--json", "as_json", is_flag=True, help="Print seed, timings and quality as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary.")
-def run(source: str, target: str, engines: str, device: str, **options: Any) -> None:
+def run(source: str, target: str, engines: str, device: str, batch: int | None, **options: Any) -> None:
     r"""Extend the picture IN and write it to OUT; `-` is standard input or output.
 
     \b
@@ -42,19 +45,23 @@ def run(source: str, target: str, engines: str, device: str, **options: Any) -> 
     """
     metadata, as_json, quiet = (options.pop(name) for name in ("metadata", "as_json", "quiet"))
     suffix = _suffix(target)
-    if target == "-" and options["num_images"] > 1:
-        raise click.UsageError("Several pictures cannot go to standard output: name a file.")
     picture = _picture(source)
     placement = placement_of(picture.size, options)
     request = OutpaintRequest(image=_array(picture), **dataclasses.asdict(placement), **options)
-    with OutpaintPipeline.from_pretrained(engines, device=device) as pipe:
+    targets = _targets(target, request.num_images)
+    with OutpaintPipeline.from_pretrained(engines, device=device, max_batch=batch) as pipe:
         started = pipe.steps(request)
         for note in started.notes:
             click.echo(f"Note: {note}", err=True)
         result = _with_progress(started, quiet)
-    for index, image in enumerate(result.images):
-        facts = _facts(request, result, index) if metadata else None
-        _write(target, index, len(result.images), encode(image, suffix, facts, _parameters(request, result, index)))
+    contents = [
+        encode(image, suffix, _facts(request, result, index) if metadata else None, _parameters(request, result, index))
+        for index, image in enumerate(result.images)
+    ]
+    if target == "-":
+        sys.stdout.buffer.write(contents[0])
+    else:
+        write_all(dict(zip(targets, contents, strict=True)))
     if as_json:
         click.echo(json.dumps(_report(result)), err=target == "-")
     elif not quiet:
@@ -77,7 +84,7 @@ def plan(source: str, mask_expand: int, as_json: bool, mask: Path | None, **opti
     found = plan_canvas(picture.size, placement, mask_expand, opaque)
     if mask is not None:
         _check_folder(mask)
-        write_whole(mask, encode(to_image((found.mask * 255).astype("uint8")), _suffix(str(mask))))
+        write_all({mask: encode(to_image((found.mask * 255).astype("uint8")), _suffix(str(mask)))})
     click.echo(json.dumps(_plan_facts(found)) if as_json else _plan_text(picture, found))
 
 
@@ -109,10 +116,22 @@ def _suffix(target: str) -> str:
     if target == "-":
         return ".png"
     path = Path(target)
-    _check_folder(path)
     if path.suffix.lower() not in FORMATS:
         raise click.UsageError(f"OUT must end in {', '.join(FORMATS)}; not {path.name!r}.")
     return path.suffix.lower()
+
+
+def _targets(target: str, count: int) -> list[Path]:
+    """The files to write, numbered where there are several; checked before any work is done."""
+    if target == "-":
+        if count > 1:
+            raise click.UsageError("Several pictures cannot go to standard output: name a file.")
+        return []
+    path = Path(target)
+    paths = [path] if count == 1 else [path.with_stem(f"{path.stem}-{number}") for number in range(1, count + 1)]
+    for each in paths:
+        _check_folder(each)
+    return paths
 
 
 def _check_folder(path: Path) -> None:
@@ -122,14 +141,6 @@ def _check_folder(path: Path) -> None:
         raise OutputError(f"The folder {str(path.parent)!r} cannot be written to: choose another one.")
     if path.is_dir():
         raise click.UsageError(f"{str(path)!r} is a folder: name the file to write.")
-
-
-def _write(target: str, index: int, count: int, content: bytes) -> None:
-    if target == "-":
-        sys.stdout.buffer.write(content)
-        return
-    path = Path(target)
-    write_whole(path if count == 1 else path.with_stem(f"{path.stem}-{index + 1}"), content)
 
 
 def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict[str, Any]:
@@ -156,6 +167,8 @@ def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) ->
         "Seed": result.seeds[index],
         "Size": f"{request.width}x{request.height}",
         "Denoising strength": request.strength,
+        # The web UI counts the last layer as 1.
+        **({"Clip skip": request.clip_skip + 1} if request.clip_skip else {}),
         "Version": f"outpaint_engine {__version__}",
     }
     negative = f"\nNegative prompt: {request.negative_text}" if request.negative_text else ""
@@ -169,7 +182,12 @@ def _report(result: OutpaintResult) -> dict[str, Any]:
         "precision": result.precision,
         "engine_set": result.engine_set,
         "noise": result.noise,
-        "timings": {**result.timings.stages, "steps": result.timings.steps, "total": result.timings.total},
+        "timings": {
+            **result.timings.stages,
+            "steps": result.timings.steps,
+            "rows": result.timings.rows,
+            "total": result.timings.total,
+        },
         "quality": [dataclasses.asdict(quality) for quality in result.quality],
         "notes": list(result.notes),
     }

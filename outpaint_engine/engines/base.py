@@ -1,7 +1,7 @@
 """What every engine and every backend is: two verbs and a close."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +21,12 @@ class Engine(ABC):
     precision: str
 
     @abstractmethod
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays in, arrays out; the caller owns what it gets. Raises EngineError with the engine's name."""
+    def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
+        """Arrays in, arrays out; the caller owns what it gets. `wanted` names the outputs to compute, None is all.
+
+        Raises:
+            EngineError: the engine failed; the message names it.
+        """
 
     def close(self) -> None:  # noqa: B027 - an engine that holds nothing has nothing to do
         """Free what the engine holds; it cannot run afterwards."""

@@ -1,6 +1,6 @@
 """An engine made from a Python function: for tests, for experiments, for models that live elsewhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class FunctionEngine(Engine):
         self.device, self.precision = "python", "fp32"
         self._function = function
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
         """Call the function; its arrays are copied, so that the caller owns them."""
-        return {name: np.array(value) for name, value in self._function(**feeds).items()}
+        answers = self._function(**feeds).items()
+        return {name: np.array(value) for name, value in answers if wanted is None or name in wanted}

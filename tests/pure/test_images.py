@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from outpaint_engine import ImageError, OutputError
-from outpaint_engine.images import encode, open_picture, write_whole
+from outpaint_engine.images import encode, open_picture, write_all
 
 
 def file_of(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -154,5 +154,13 @@ def test_hidden_colours_do_not_reach_kept_pixels_when_resized() -> None:
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(OutputError, match="taken.png cannot be written"):
-        write_whole(tmp_path / "taken.png", b"content")
+        write_all({tmp_path / "taken.png": b"content"})
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
+
+
+def test_of_several_files_all_are_written_or_none(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="two.png cannot be written"):
+        write_all({tmp_path / "one.png": b"1", tmp_path / "missing" / "two.png": b"2"})
+    assert not list(tmp_path.iterdir())
+    write_all({tmp_path / "one.png": b"1", tmp_path / "two.png": b"2"})
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"1", b"2"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine import EngineSetError, NumericalError, OutpaintError, OutpaintPipeline, OutpaintRequest
+from outpaint_engine.run import pictures_per_call
 
 from ..conftest import toy_unet
 
@@ -46,19 +47,66 @@ def test_a_drawn_seed_is_in_the_result_and_gives_the_picture_again(toy: Toy, pic
     assert np.array_equal(pipe(image=picture, **{**WIDE, "seed": drawn.seed}).latents, drawn.latents)
 
 
-def test_several_images_have_seeds_that_count_up_and_equal_single_runs(toy: Toy, picture: np.ndarray) -> None:
-    pipe = toy(9)
-    several = pipe(image=picture, **WIDE, num_images=3)
+@pytest.mark.parametrize("channels", [4, 9])
+@pytest.mark.parametrize("scheduler", ["DDIM", "Euler a", "DPM++ 2M SDE"])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_several_images_have_seeds_that_count_up_and_equal_single_runs(
+    toy: Toy, picture: np.ndarray, channels: int, scheduler: str, strength: float
+) -> None:
+    pipe = toy(channels)
+    fields = {**WIDE, "scheduler": scheduler, "strength": strength, "infill": "noise", "guidance_rescale": 0.5}
+    several = pipe(image=picture, **fields, num_images=3)
     assert several.seeds == [1, 2, 3]
-    single = pipe(image=picture, **{**WIDE, "seed": 3})
-    assert np.array_equal(several.latents[2], single.latents[0])
+    for index, seed in enumerate(several.seeds):
+        single = pipe(image=picture, **{**fields, "seed": seed})
+        assert np.array_equal(several.latents[index], single.latents[0])
+        assert np.array_equal(np.asarray(several.images[index]), np.asarray(single.images[0]))
+        assert several.quality[index] == single.quality[0]
 
 
-def test_progress_counts_every_step_of_every_image_and_previews(toy: Toy, picture: np.ndarray) -> None:
-    run = toy().steps(OutpaintRequest(image=picture, **WIDE, num_images=2))
-    seen = [(progress.step, progress.steps, progress.preview().size) for progress in run]
-    assert seen == [(step, 8, (128, 64)) for step in range(1, 9)]
+def test_images_share_unet_calls_in_slices_of_the_largest_batch(toy: Toy, picture: np.ndarray) -> None:
+    pipe = toy()
+    pipe.max_batch = 2
+    run = pipe.steps(OutpaintRequest(image=picture, **WIDE, num_images=3))
+    seen = [(progress.step, progress.steps, list(progress.pictures)) for progress in run]
+    assert seen == [(step, 8, [0, 1] if step <= 4 else [2]) for step in range(1, 9)]
+    assert run.result.timings.rows == [4, 4, 4, 4, 2, 2, 2, 2]
     assert len(run.result.timings.steps) == 8
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "pictures"),
+    [((256, 256), None, 4), ((512, 512), None, 2), ((768, 512), None, 1), ((4096, 4096), None, 1), ((512, 512), 5, 5)],
+)
+def test_the_canvas_decides_how_many_pictures_share_a_call_unless_told(
+    size: tuple[int, int], most: int | None, pictures: int
+) -> None:
+    assert pictures_per_call(*size, most) == pictures
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({}, [2, 2, 2, 2]),
+        ({"guidance_scale": 1.0}, [1, 1, 1, 1]),
+        ({"guidance_interval": (0.25, 0.75)}, [1, 2, 2, 1]),
+        ({"guidance_interval": (0.0, 0.0)}, [1, 1, 1, 1]),
+        # The fractions are of the steps that are run.
+        ({"guidance_interval": (0.5, 1.0), "strength": 0.5}, [1, 2]),
+        ({"guidance_interval": (0.25, 0.75), "scheduler": "Heun"}, [1, 1, 2, 2, 2, 2, 1]),
+    ],
+)
+def test_the_unet_is_given_a_second_row_only_where_guidance_is_asked_for(
+    toy: Toy, picture: np.ndarray, fields: dict[str, Any], rows: list[int]
+) -> None:
+    assert toy()(image=picture, **WIDE, **fields).timings.rows == rows
+
+
+def test_progress_previews_each_of_the_images_in_the_call(toy: Toy, picture: np.ndarray) -> None:
+    for progress in toy().steps(OutpaintRequest(image=picture, **WIDE, num_images=2)):
+        first, second = (progress.preview(index) for index in range(2))
+        assert first.size == second.size == (128, 64)
+        assert first.tobytes() != second.tobytes()
 
 
 def test_a_run_that_is_left_early_calls_the_unet_no_more_and_has_no_result(toy: Toy, picture: np.ndarray) -> None:

@@ -1,62 +1,93 @@
-"""Prompts become the token ids that CLIP's own tokenizer gives."""
+"""Prompts become the token ids that CLIP's own tokenizer gives, in chunks of 77."""
 
-import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from outpaint_engine import EngineSetError
+from outpaint_engine import EngineSetError, RequestError
 from outpaint_engine.prompts import Prompts
+from outpaint_engine.prompts.tokens import ClipTokenizer
 
-TABLE = Path(__file__).parents[3] / "shared" / "data" / "bpe_simple_vocab_16e6.txt.gz"
-TINY = Path(__file__).parents[1] / "goldens" / "tiny-9" / "tokenizer"
+from ..clip_table import clip_files
+from ..varied_prompts import varied_prompts
 
-# transformers.CLIPTokenizer.from_pretrained("openai/clip-vit-large-patch14")(text).input_ids[1:-1]
-CLIP_TOKENS = {
-    "": [],
-    "a photo of a cat": [320, 1125, 539, 320, 2368],
-    "A  Photo\nof a CAT": [320, 1125, 539, 320, 2368],
-    "hello world!": [3306, 1002, 256],
-}
+GOLDENS = Path(__file__).parents[1] / "goldens"
+TINY = GOLDENS / "tiny-9" / "tokenizer"
+START, END = 49406, 49407
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Prompts:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CLIP's tokenizer as older exports hold it: vocab.json and merges.txt, no tokenizer.json."""
-    if not TABLE.exists():
-        pytest.skip(f"CLIP's byte-pair table is not at {TABLE}")
-    folder = tmp_path_factory.mktemp("tokenizer")
-    merges = gzip.decompress(TABLE.read_bytes()).decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]
-    byte_values = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [value for value in range(256) if value not in byte_values]
-    alphabet = [chr(value) for value in byte_values] + [chr(256 + index) for index in range(len(others))]
-    pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *(merge.replace(" ", "") for merge in merges)]
-    vocabulary = {piece: index for index, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]), encoding="utf-8")
-    return Prompts(folder)
+    return clip_files(tmp_path_factory.mktemp("tokenizer"))
 
 
-@pytest.mark.parametrize("text", CLIP_TOKENS)
-def test_tokens_are_clips(clip: Prompts, text: str) -> None:
-    ids = clip.encode(text)[0].tolist()
-    expected = [49406, *CLIP_TOKENS[text]]
-    assert ids == expected + [49407] * (77 - len(expected))
+def test_tokens_are_those_that_transformers_gave(folder: Path) -> None:
+    recorded = json.loads((GOLDENS / "clip_tokens.json").read_text(encoding="utf-8"))
+    tokenizer = ClipTokenizer(folder)
+    assert [tokenizer.ids(text) for text in varied_prompts(len(recorded))] == recorded
 
 
-def test_a_long_prompt_is_cut_with_a_warning_that_quotes_what_is_lost(clip: Prompts) -> None:
-    with pytest.warns(UserWarning, match="has 81 tokens and the model reads 75; this part is lost: 'cat cat"):
-        ids = clip.encode("sea " * 74 + "cat " * 7)
-    assert ids.shape == (1, 77)
-    assert ids[0, -1] == 49407
+def test_a_short_prompt_is_one_chunk_between_the_marks_and_padded(folder: Path) -> None:
+    chunks = Prompts(folder).pair("A  Photo\nof a CAT").prompt
+    assert chunks.ids.tolist() == [[START, 320, 1125, 539, 320, 2368, *[END] * 71]]
+    assert chunks.ids.dtype == np.int64 and chunks.weights.tolist() == [[1.0] * 77]
+
+
+@pytest.mark.parametrize(("words", "chunks"), [(0, 1), (75, 1), (76, 2), (150, 2), (151, 3)])
+def test_a_long_prompt_is_cut_into_windows_of_75_tokens(folder: Path, words: int, chunks: int) -> None:
+    pair = Prompts(folder).pair("sea " * words)
+    assert pair.prompt.ids.shape == (chunks, 77)
+    assert (pair.prompt.ids[:, 0] == START).all() and (pair.prompt.ids[:, 76] == END).all()
+    assert (pair.prompt.ids == 2102).sum() == words == pair.prompt.tokens
+    expected = (f"The prompt has {words} tokens and is encoded in {chunks} chunks of 75.",) if chunks > 1 else ()
+    assert pair.notes == expected
+
+
+def test_the_shorter_of_two_prompts_is_filled_with_empty_chunks(folder: Path) -> None:
+    prompts = Prompts(folder)
+    pair = prompts.pair("sea", "blurry " * 80)
+    assert pair.prompt.ids.shape == pair.negative.ids.shape == (2, 77)
+    assert np.array_equal(pair.prompt.ids[1:], prompts.pair("").prompt.ids)
+    assert pair.notes == ("The negative prompt has 80 tokens and is encoded in 2 chunks of 75.",)
+
+
+def test_a_prompt_beyond_32_chunks_is_refused(folder: Path) -> None:
+    with pytest.raises(RequestError, match="The prompt has 2401 tokens; 2400 is the most. Shorten it."):
+        Prompts(folder).pair("sea " * 2401)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "prompt", "negative", "weights"),
+    [
+        ("auto", "sea (sun:1.5)", "", [1, 1, 1.5, 1]),
+        ("auto", "sea (sun)", "(blurry:1.2)", [1, 1, 1.1, 1]),
+        ("auto", "sea (sun)", "", [1] * 6),
+        ("on", "sea (sun)", "", [1, 1, 1.1, 1]),
+        ("off", "sea (sun:1.5)", "", [1] * 10),
+    ],
+)
+def test_brackets_are_weights_only_when_asked_for_or_when_one_states_a_number(
+    folder: Path, weighting: str, prompt: str, negative: str, weights: list[float]
+) -> None:
+    chunks = Prompts(folder).pair(prompt, negative, weighting).prompt
+    assert chunks.tokens == len(weights) - 2
+    assert chunks.weights[0, : len(weights)] == pytest.approx(weights)
+
+
+def test_brackets_that_are_text_are_tokenised_as_they_stand(folder: Path) -> None:
+    prompts = Prompts(folder)
+    text = r"a \(smile\) (:-) [x"
+    assert np.array_equal(prompts.pair(text, weighting="auto").prompt.ids, prompts.pair(text).prompt.ids)
 
 
 def test_tokenizer_json_and_the_older_two_files_agree(tmp_path: Path) -> None:
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes((TINY / name).read_bytes())
-    text = "the sun, the sea 42!"
-    assert Prompts(tmp_path).encode(text).tolist() == Prompts(TINY).encode(text).tolist()
+    for text in ("the sun, the sea 42!", "sea <|endoftext|> sun"):
+        assert ClipTokenizer(tmp_path).ids(text) == ClipTokenizer(TINY).ids(text)
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def fit(model: nn.Module, loss: Callable[[np.random.Generator], Tensor], plan: P
         DestinationError: that file was begun with another plan.
     """
     parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        parameters.values(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+    )
     average = {name: value.detach().clone() for name, value in parameters.items()}
     path = folder / f"{plan.name}.safetensors"
     done = _resume(path, plan, parameters, average, optimizer) if path.exists() else 0

@@ -1,44 +1,34 @@
-"""Prompts to token ids, with the CLIP tokenizer that lies in the engine set."""
+"""CLIP's byte-pair tokenizer, as it lies in the engine set."""
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .errors import EngineSetError
-from .tensors import Array
+from ..errors import EngineSetError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["Prompts"]
+__all__ = ["ClipTokenizer"]
 
-TOKENS = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-class Prompts:
-    """CLIP's byte-pair tokenizer: 77 tokens, start and end marked, the rest padded as the model was trained."""
+class ClipTokenizer:
+    """Text to token ids, equal to transformers' CLIPTokenizer; `start`, `end` and `pad` are ids of marks.
+
+    Raises:
+        EngineSetError: the folder holds no CLIP tokenizer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = _load(folder)
-        self._pad = self._id(_pad_token(folder))
-        self._start, self._end = self._id(START), self._id(END)
+        self.start, self.end = self._id(START), self._id(END)
+        self.pad = self._id(_pad_token(folder))
 
-    def encode(self, text: str) -> Array:
-        """Token ids, int64, shape (1, 77). A longer prompt is cut, with a warning that quotes what is lost."""
-        found = self._tokenizer.encode(text, add_special_tokens=False)
-        room = TOKENS - 2
-        if len(found.ids) > room:
-            lost = text[found.offsets[room][0] :]
-            warnings.warn(
-                f"The prompt has {len(found.ids)} tokens and the model reads {room}; this part is lost: {lost!r}",
-                stacklevel=2,
-            )
-        ids = [self._start, *found.ids[:room], self._end]
-        return np.array([ids + [self._pad] * (TOKENS - len(ids))], np.int64)
+    def ids(self, text: str) -> list[int]:
+        """The tokens of `text` without marks, however many."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def _id(self, token: str) -> int:
         number = self._tokenizer.token_to_id(token)
@@ -78,6 +68,7 @@ def _load(folder: Path) -> "Tokenizer":
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
+    tokenizer.add_special_tokens([START, END])
     return tokenizer
 
 
