@@ -24,7 +24,7 @@ from .scenes import Scene, draw
 
 PLANS = (
     Plan("denoiser", 2200, 8e-4, seed=2, warmup=200),
-    Plan("denoiser-longer", 2700, 6e-4, seed=5, warmup=200),
+    Plan("denoiser-longer", 3000, 6e-4, seed=5, warmup=200),
 )
 BATCH = 16
 MASKS_A_SCENE = 2
