@@ -87,7 +87,9 @@ def test_the_demo_is_served_and_stops_when_asked(tmp_path: Path, body: dict[str,
     key = Accounts(Store(url)).create_key("ann", 10**6)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    (tmp_path / "small.toml").write_text("canvas_sides = [128]\ncanvas_default = 128\nsteps = [2, 9]\nsteps_default = 2\n")
+    (tmp_path / "small.toml").write_text(
+        "canvas_sides = [128]\ncanvas_default = 128\nsteps = [2, 9]\nsteps_default = 2\n"
+    )
     command = [sys.executable, "-m", "outpaint_engine", "serve", "--port", str(port), "--store", url]
     more = ["--results", str(tmp_path / "out"), "--configuration", str(tmp_path / "small.toml")]
     with subprocess.Popen([*command, *more], stderr=subprocess.PIPE, env=dict(os.environ)) as process:

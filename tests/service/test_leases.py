@@ -1,7 +1,6 @@
 """The worker's side of a job: claimed for a time, kept by heartbeats, ended exactly once. Time is the test's."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -246,5 +245,3 @@ def test_progress_is_written_at_most_twice_a_second(bench: Bench) -> None:
         claim, _ = bench.leases.beat(claim, step, 50)
         steps.append(bench.state(job).step)
     assert steps == [0, 3, 3, 5]
-
-

@@ -55,7 +55,9 @@ def test_a_store_of_another_version_is_refused(store: Store) -> None:
         Store(str(store.engine.url))
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:////no/such/folder/store.db", "postgresql+psycopg://127.0.0.1:1/x"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:////no/such/folder/store.db", "postgresql+psycopg://127.0.0.1:1/x"]
+)
 def test_a_store_that_cannot_be_opened_says_so(url: str) -> None:
     if url.startswith("postgresql"):
         pytest.importorskip("psycopg", reason="psycopg is not installed: the extra `postgres`")
