@@ -19,7 +19,7 @@ from outpaint_engine.errors import BackendUnavailable
 from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.store import Store
 
-from .conftest import until
+from .running import until
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from outpaint_engine.service.store import Store
 from outpaint_engine.service.tables import accounts, jobs
 from outpaint_engine.service.tables import ledger as entries
 
-from .conftest import until
+from .running import until
 from .toy_server import main
 
 REPEATS = int(os.environ.get("OUTPAINT_CRASHES", "0"))
