@@ -21,7 +21,7 @@ import httpx2
 from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.store import Store
 
-REQUESTS, CLIENTS, CROWD = 16, 8, 200
+REQUESTS, CLIENTS, CROWD = 12, 8, 200
 PICTURE = base64.b64encode(Path("examples/sunset-mountains.png").read_bytes()).decode()
 CONFIGURATION = """
 canvas_sides = [128, 256]

@@ -1,6 +1,7 @@
 """The worker's side of a job: claimed for a time, kept by heartbeats, ended exactly once. Time is the test's."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, body: dict[str, Any]) -> Bench:
-    return Bench(tmp_path, body)
+def bench(tmp_path: Path, body: dict[str, Any]) -> Iterator[Bench]:
+    made = Bench(tmp_path, body)
+    yield made
+    made.store.close()
 
 
 def test_jobs_are_claimed_in_the_order_in_which_they_came(bench: Bench) -> None:
