@@ -1,7 +1,7 @@
 """`python -m tests.service.load [WORKERS [throughput] [crowd]]`: the demo behind `outpaint serve`, measured.
 
-With 1, 8 and 200 clients. Prints pictures a second one by one and at 8 clients, whether the pictures are equal byte for byte, then what 200
-clients at once were answered and the server's memory before and after.
+`throughput`: pictures a second one by one and at 8 clients, and whether they are equal byte for byte.
+`crowd`: what 200 clients at once were answered, three times, and the server's memory before and after.
 """
 
 import base64
