@@ -35,7 +35,6 @@ EVERY = [point for point in FAILPOINTS if not point.startswith("grant")]
 """Grants are made by an operator's command, not by the server."""
 FEW = [
     ("sqlite", "submit:committed"),
-    ("sqlite", "result:written"),
     ("sqlite", "publish:uncommitted"),
     ("postgresql", "publish:committed"),
 ]
