@@ -11,4 +11,4 @@ def fetch_image(url: str) -> bytes:
     Raises:
         Refusal: 406, always: this version fetches nothing.
     """
-    raise Refusal(406, "image is a URL, and this server fetches none; send base64 or a data URL.", "input")
+    raise Refusal(406, "image: this server takes no pictures by URL; send base64 or a data URL.", "input")

@@ -36,7 +36,7 @@ def picture_from(image: str, configuration: Configuration) -> SentPicture:
     """
     if re.match(r"https?://", image, re.IGNORECASE):
         if not configuration.url_images:
-            raise _refused("is a URL, and this server fetches none; send base64 or a data URL.")
+            raise _refused("this server takes no pictures by URL; send base64 or a data URL.")
         content = fetch_image(image)
     else:
         content = _decoded(image, configuration.max_image_bytes)
