@@ -85,9 +85,7 @@ def reference_pipeline(sources: Sources) -> Any:
     return pipeline
 
 
-def outpaint(
-    pipeline: Any, request: OutpaintRequest, texts: Mapping[str, torch.Tensor] | None = None
-) -> tuple[Array, Array]:
+def outpaint(pipeline: Any, request: OutpaintRequest, texts: Mapping[str, Any] | None = None) -> tuple[Array, Array]:
     """Final latents, float32 (1, 4, h, w), and the decoded picture, uint8 (height, width, 3), nothing pasted back.
 
     `request.image` is a uint8 array that lies inside the canvas at scale 1; the scheduler is the pipeline's. `texts`
