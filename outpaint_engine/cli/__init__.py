@@ -13,6 +13,7 @@ from .devices import devices
 from .engines import engines
 from .outpaint import plan, run
 from .schedulers import schedulers
+from .service import keys, serve
 
 __all__ = ["main"]
 
@@ -35,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, engines, devices, schedulers):
+for command in (run, plan, engines, devices, schedulers, serve, keys):
     cli.add_command(command)
 
 

@@ -2,10 +2,11 @@
 
 from ..errors import BackendUnavailable
 from .base import Backend, Engine, Probe
+from .batching import BatchingEngine
 from .function import FunctionEngine
 from .onnx import OnnxBackend
 
-__all__ = ["BACKENDS", "Backend", "Engine", "FunctionEngine", "Probe", "choose_backend"]
+__all__ = ["BACKENDS", "Backend", "BatchingEngine", "Engine", "FunctionEngine", "Probe", "choose_backend"]
 
 BACKENDS: tuple[Backend, ...] = (OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu"),)
 """Fastest first: the order in which `auto` tries them."""

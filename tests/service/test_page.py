@@ -250,7 +250,11 @@ def test_the_key_is_kept_in_the_session_and_nowhere_else(page: Page) -> None:
     assert kept == [[page.key], 0, ""]
 
 
-LANGUAGES = {"curl": ["bash", "-c"], "python": [sys.executable, "-c"], "javascript": ["node", "--input-type=module", "-e"]}
+LANGUAGES = {
+    "curl": ["bash", "-c"],
+    "python": [sys.executable, "-c"],
+    "javascript": ["node", "--input-type=module", "-e"],
+}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,0 +1,186 @@
+"""`outpaint serve` and `outpaint keys`: the HTTP service and its accounts. Needs the extra `serve`."""
+
+import dataclasses
+import datetime
+import importlib.util
+import ipaddress
+import json
+import logging
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import BackendUnavailable
+from ..pipeline import OutpaintPipeline
+
+if TYPE_CHECKING:
+    from ..service.accounts import Accounts
+    from ..service.store import Store
+
+__all__ = ["keys", "serve"]
+
+LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client")
+STORE = "sqlite:///outpaint.db"
+store_option = click.option(
+    "--store", "url", default=STORE, show_default=True, envvar="OUTPAINT_STORE", help="SQLite or PostgreSQL URL."
+)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine's own needs keys.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--engines", default="demo", show_default=True, help="An engine set's folder.")
+@click.option("--device", default="auto", show_default=True, help="See `outpaint devices`.")
+@store_option
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("outpaint-results"), show_default=True, help="A folder."
+)
+@click.option("--workers", type=click.IntRange(1), help="Requests run at one time; they share the model. [2]")
+@click.option("--public-url", help="How clients reach this server; answers are built from it. [http://HOST:PORT]")
+@click.option("--configuration", type=click.Path(path_type=Path), help="A TOML file of limits and prices.")
+def serve(host: str, port: int, engines: str, device: str, url: str, **options: Any) -> None:
+    r"""Serve Segmind's outpainting API over HTTP.
+
+    \b
+    outpaint keys create --owner me --credits 10
+    outpaint serve
+    """
+    _check_installed()
+    import uvicorn
+
+    from ..service.accounts import Accounts
+    from ..service.app import create_app
+    from ..service.configuration import Configuration
+    from ..service.results import Results
+
+    path = options["configuration"]
+    configuration = Configuration.read(path) if path else Configuration()
+    address = options["public_url"] or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    if options["public_url"] or configuration.public_url == Configuration.public_url:
+        configuration = dataclasses.replace(configuration, public_url=address)
+    if options["workers"]:
+        configuration = dataclasses.replace(configuration, workers=options["workers"])
+    with closing(_store(url)) as store:
+        _check_exposure(host, Accounts(store))
+        results = Results(options["results"])
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        with OutpaintPipeline.from_pretrained(engines, device=device) as pipe:
+            app = create_app(configuration, store, results, pipe)
+            # uvicorn's access log would hold signed links.
+            uvicorn.run(
+                app,
+                host=host,
+                port=port,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=30,
+            )
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and disable API keys, and give their accounts credits."""
+
+
+@keys.command()
+@click.option("--owner", required=True, help="The account; a new one is made.")
+@click.option("--credits", "amount", type=str, default="0", show_default=True, help="Credits to begin with.")
+@store_option
+def create(owner: str, amount: str, url: str) -> None:
+    """Make a key and print it: the only time that it can be read."""
+    with closing(_store(url)) as store:
+        click.echo(_accounts(store).create_key(owner, _micros(amount)))
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@store_option
+def list_keys(as_json: bool, url: str) -> None:
+    """Say which keys there are, without the keys themselves."""
+    from_store = closing(_store(url))
+    with from_store as store:
+        found = _accounts(store).list()
+    rows = [{**key._asdict(), "balance": _credits_text(key.balance)} for key in found]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        day = datetime.date.fromtimestamp(row["created"])
+        state = "disabled" if row["disabled"] else "enabled"
+        click.echo(f"{row['id']}  {state:8}  {day}  {row['balance']:>12} credits  {row['owner']}")
+
+
+@keys.command()
+@click.argument("identity", metavar="ID")
+@store_option
+def disable(identity: str, url: str) -> None:
+    """Make the key ID useless at once; `list` shows the ids."""
+    with closing(_store(url)) as store:
+        _accounts(store).disable(identity)
+
+
+@keys.command()
+@click.argument("owner")
+@click.argument("amount")
+@store_option
+def grant(owner: str, amount: str, url: str) -> None:
+    """Give OWNER's account AMOUNT credits and print its balance."""
+    with closing(_store(url)) as store:
+        click.echo(_credits_text(_accounts(store).grant(owner, _micros(amount))))
+
+
+def _check_installed() -> None:
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BackendUnavailable(f'The service needs {", ".join(missing)}. Try: pip install "outpaint_engine[serve]"')
+
+
+def _store(url: str) -> "Store":
+    _check_installed()
+    from ..service.store import Store
+
+    return Store(url)
+
+
+def _accounts(store: "Store") -> "Accounts":
+    from ..service.accounts import Accounts
+
+    return Accounts(store)
+
+
+def _micros(amount: str) -> int:
+    from decimal import Decimal, InvalidOperation
+
+    from ..service.configuration import MICROS
+
+    try:
+        micros = Decimal(amount) * MICROS
+        if micros == micros.to_integral_value() and abs(micros) < 10**15:
+            return int(micros)
+    except InvalidOperation:
+        pass
+    raise click.UsageError(f"Credits must be a number with at most six decimals, not {amount!r}.")
+
+
+def _credits_text(micros: int) -> str:
+    from ..service.configuration import credits_text
+
+    return credits_text(micros)
+
+
+def _check_exposure(host: str, accounts: "Accounts") -> None:
+    """Refuse to listen to the network while nobody could be let in, or kept out."""
+    if accounts.any_enabled():
+        return
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    hint = "make a key first: outpaint keys create --owner NAME --credits 10"
+    if not local:
+        raise click.UsageError(f"{host} can be reached from outside and there is no API key: {hint}.")
+    click.echo(f"Note: there is no API key yet; {hint}.", err=True)

@@ -1,0 +1,126 @@
+"""Every limit, price and address of the service in one object; its defaults are Segmind's published ones.
+
+What a client may send (`contract.py`), what the OpenAPI document says and what the page offers follow from it.
+"""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ..errors import RequestError
+
+__all__ = ["MICROS", "Configuration", "credits_text"]
+
+MICROS = 1_000_000
+"""Credits are counted in whole millionths, so that sums are exact."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Checked when made.
+
+    Raises:
+        RequestError: a value contradicts another; the message names both.
+    """
+
+    # Addresses. Answers never take a URL from the Host header, which the client writes.
+    public_url: str = "http://127.0.0.1:8000"
+    model: str = "sd1.5-outpaint"
+
+    # What a request may ask for.
+    canvas_sides: tuple[int, ...] = (768, 1024)
+    canvas_default: int = 1024
+    steps: tuple[int, int] = (25, 100)
+    steps_default: int = 25
+    scale: tuple[float, float] = (0.1, 10.0)
+    strength: tuple[float, float] = (0.1, 1.0)
+    guidance_scale: tuple[float, float] = (0.1, 25.0)
+    max_offset: int = 1024
+    max_mask_expand: int = 256
+    max_prompt: int = 4000
+    """Characters, for each of the two prompts."""
+    url_images: bool = False
+    """Whether `image` may be an address that the service fetches."""
+
+    # What a picture may weigh, checked in this order and before each is read or decoded.
+    max_body_bytes: int = 24 * 2**20
+    max_image_bytes: int = 16 * 2**20
+    max_pixels: int = 4096 * 4096
+    """Of the picture as sent, and again after `scale`."""
+    body_seconds: float = 30.0
+    concurrent_bodies: int = 16
+    """Bodies read at one time; this times `max_body_bytes` bounds the memory of intake."""
+
+    # Credits and traffic.
+    price: int = 10_900
+    """Of one picture, in millionths of a credit."""
+    max_queued: int = 64
+    requests_per_minute: int = 60
+    """Accepted jobs of one account."""
+    retry_after: int = 5
+    """Seconds that a 503 asks the client to wait."""
+
+    # Running and keeping.
+    workers: int = 2
+    """Requests that are run at one time; they share the loaded model."""
+    inline_seconds: float = 300.0
+    """How long a v1 answer is waited for before the run is given up with a 503."""
+    lease_seconds: float = 60.0
+    """A worker silent for this long has lost its job; must exceed the slowest single step and decoding."""
+    max_attempts: int = 3
+    keep_seconds: float = 7 * 86_400
+    """After this, results, finished requests and their idempotency keys are deleted."""
+    link_seconds: float = 3_600
+    """How long a signed link to a result works."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could never be served."""
+        if self.canvas_default not in self.canvas_sides:
+            raise RequestError(f"canvas_default {self.canvas_default} is not one of canvas_sides {self.canvas_sides}.")
+        if any(side % 8 or side <= 0 for side in self.canvas_sides):
+            raise RequestError(f"canvas_sides must be multiples of 8, not {self.canvas_sides}.")
+        if not self.steps[0] <= self.steps_default <= self.steps[1]:
+            raise RequestError(f"steps_default {self.steps_default} is outside steps {self.steps}.")
+        if self.max_image_bytes * 4 // 3 > self.max_body_bytes:
+            raise RequestError("max_body_bytes must hold max_image_bytes as base64, which is a third longer.")
+        if self.price < 0 or self.workers < 1:
+            raise RequestError("price must be 0 or more, and workers 1 or more.")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a TOML file whose keys are this object's fields.
+
+        Raises:
+            RequestError: the file cannot be read, has an unknown key or a value of another type.
+        """
+        try:
+            given = tomllib.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RequestError(f"The configuration {path} cannot be read: {error}.") from error
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        for name, value in given.items():
+            if name not in defaults:
+                raise RequestError(
+                    f"The configuration {path} has an unknown key {name!r}; known: {', '.join(defaults)}."
+                )
+            given[name] = _like(name, value, defaults[name])
+        return cls(**given)
+
+
+def _like(name: str, value: Any, default: Any) -> Any:
+    """`value` in the type of `default`; a list becomes a tuple, a whole number a float."""
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(_like(name, entry, default[0]) for entry in value)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        raise RequestError(f"{name} in the configuration must be like {default!r}, not {value!r}.")
+    return value
+
+
+def credits_text(micros: int) -> str:
+    """Millionths of a credit as a decimal number without needless zeros: 10900 is "0.0109"."""
+    sign, (whole, part) = "-" * (micros < 0), divmod(abs(micros), MICROS)
+    return f"{sign}{whole}.{part:06d}".rstrip("0").rstrip(".")

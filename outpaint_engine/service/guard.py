@@ -1,0 +1,56 @@
+"""Wraps every request: safe headers, one log line without anything private, metrics, and errors as an id only."""
+
+import logging
+import time
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .answers import error_answer
+from .failures import record_failure
+from .metrics import Metrics
+
+__all__ = ["Guard"]
+
+log = logging.getLogger("outpaint_engine.service")
+
+SAFE = ((b"cache-control", b"private, no-store"), (b"x-content-type-options", b"nosniff"))
+
+
+class Guard:
+    """ASGI middleware; the outermost."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and watch its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), *SAFE]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            status = status or 499
+        except Exception as error:
+            identity = record_failure(error, "a request")
+            if not status:
+                await error_answer(500, f"Internal error {identity}.")(scope, receive, watched)
+        finally:
+            self._note(scope, status, time.perf_counter() - began)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # The template of the route, never the path: a path may hold an id and a query a signature.
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.answers.labels(route, status).inc()
+        self._metrics.duration.labels(route).observe(seconds)
+        log.info("%s %s %d %.3f s", scope["method"] if route != "none" else "-", route, status, seconds)

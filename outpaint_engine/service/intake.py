@@ -1,0 +1,99 @@
+"""A picture from a stranger: base64, data URL or address to checked bytes of a picture file.
+
+Each limit is checked before the work that it bounds: the text's length before decoding it, the header's size
+before decoding pixels. Only the three formats' own parsers are ever started.
+"""
+
+import base64
+import binascii
+import io
+import re
+import warnings
+from typing import NamedTuple
+
+from ..errors import ImageError
+from .answers import Refusal
+from .configuration import Configuration
+from .fetch import FetchLimits, fetch_image
+
+__all__ = ["SentPicture", "picture_from"]
+
+DATA_URL = re.compile(r"data:image/[a-z+.-]{1,20};base64,", re.IGNORECASE)
+FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+class SentPicture(NamedTuple):
+    """The file's bytes, and its width and height as its header says."""
+
+    content: bytes
+    size: tuple[int, int]
+
+
+def picture_from(image: str, configuration: Configuration) -> SentPicture:
+    """Read the field `image`.
+
+    Raises:
+        Refusal: 413 for too many bytes, 406 for anything that is no single PNG, JPEG or WebP picture.
+    """
+    if re.match(r"https?://", image, re.IGNORECASE):
+        if not configuration.url_images:
+            raise _refused("this server takes no pictures by URL; send base64 or a data URL.")
+        content = _fetched(image, configuration.max_image_bytes)
+    else:
+        content = _decoded(image, configuration.max_image_bytes)
+    if len(content) > configuration.max_image_bytes:
+        raise _too_large(configuration.max_image_bytes)
+    return SentPicture(content, _checked_size(content, configuration.max_pixels))
+
+
+def _fetched(url: str, limit: int) -> bytes:
+    try:
+        return fetch_image(url, FetchLimits(max_bytes=limit))
+    except ImageError as error:
+        raise Refusal(406, str(error), "input") from error
+
+
+def _decoded(image: str, limit: int) -> bytes:
+    prefix = DATA_URL.match(image, 0, 64)
+    start = prefix.end() if prefix else 0
+    # Line breaks are common in base64; three in a hundred characters is more than any encoder writes.
+    if len(image) - start > limit * 4 // 3 * 103 // 100 + 4:
+        raise _too_large(limit)
+    text = "".join(image[start:].split())
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _refused("must be base64 or a data URL (data:image/png;base64,...); this is neither.") from error
+
+
+def _checked_size(content: bytes, max_pixels: int) -> tuple[int, int]:
+    from PIL import Image
+
+    if not _looks_right(content):
+        raise _refused(f"must be a picture in one of these formats: {', '.join(FORMATS)}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as header:
+                size, frames = header.size, getattr(header, "n_frames", 1)
+                several = frames > 1 and header.format != "MPO"
+    except Exception as error:  # Pillow's parsers raise many kinds for a broken header
+        raise _refused("is damaged: its header cannot be read.") from error
+    if size[0] * size[1] > max_pixels:
+        raise _refused(f"is {size[0]}x{size[1]}; at most {max_pixels:,} pixels are taken. Make it smaller first.")
+    if several:
+        raise _refused("is animated; send a single picture.")
+    return size
+
+
+def _looks_right(content: bytes) -> bool:
+    png, jpeg = content.startswith(b"\x89PNG\r\n\x1a\n"), content.startswith(b"\xff\xd8\xff")
+    return png or jpeg or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
+
+
+def _refused(rest: str) -> Refusal:
+    return Refusal(406, f"image {rest}", "input")
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, f"image is larger than {limit:,} bytes.", "too_large")

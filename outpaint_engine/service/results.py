@@ -1,0 +1,101 @@
+"""Files: pictures that wait to be run, and results. Each is complete and on disk before the store names it.
+
+A file is written beside its place, synced, renamed, and the folder synced: after a power cut it is whole or absent.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from ..errors import OutputError
+
+__all__ = ["Results"]
+
+
+class Results:
+    """One folder with `pictures/` (inputs, until their job ends) and `results/` (NAME.jpg and NAME.json)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folders, readable by their owner only.
+
+        Raises:
+            OutputError: they cannot be made.
+        """
+        self._pictures, self._results = folder / "pictures", folder / "results"
+        try:
+            for place in (self._pictures, self._results):
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+
+    def keep_picture(self, job: str, content: bytes) -> None:
+        """Keep a job's picture until it has ended."""
+        _write_durably(self._pictures / job, content)
+
+    def picture(self, job: str) -> bytes:
+        """A job's picture."""
+        return (self._pictures / job).read_bytes()
+
+    def drop_picture(self, job: str) -> None:
+        """Forget a job's picture, if it is there."""
+        (self._pictures / job).unlink(missing_ok=True)
+
+    def keep(self, name: str, jpeg: bytes, report: bytes) -> None:
+        """Keep a result under a name that no other attempt uses."""
+        _write_durably(self._results / f"{name}.json", report)
+        _write_durably(self._results / f"{name}.jpg", jpeg)
+
+    def read(self, name: str, suffix: str) -> bytes | None:
+        """A result's bytes; None where it is no longer kept."""
+        try:
+            return (self._results / f"{name}{suffix}").read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def drop(self, name: str) -> None:
+        """Delete a result."""
+        for suffix in (".jpg", ".json"):
+            (self._results / f"{name}{suffix}").unlink(missing_ok=True)
+
+    def probe(self) -> None:
+        """Write and delete a file; OutputError where that cannot be done."""
+        _write_durably(self._results / ".probe", b"")
+
+    def strays(self, known: set[str], older_than: float) -> list[Path]:
+        """Files of no known job or result, unchanged for `older_than` seconds: left by a crash."""
+        latest = time.time() - older_than
+        return [
+            path
+            for place in (self._pictures, self._results)
+            for path in place.iterdir()
+            if path.stem not in known and _changed(path) < latest
+        ]
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    try:
+        handle, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise OutputError(f"{path.name} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,167 @@
+"""Threads that run jobs on one loaded pipeline: claim, run step by step, publish. They know nothing of HTTP."""
+
+import dataclasses
+import io
+import json
+import threading
+import time
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import ImageError, OutputError, RequestError
+from ..images import encode
+from ..pipeline import OutpaintPipeline
+from ..request import OutpaintRequest
+from ..run import OutpaintResult, Progress
+from .bell import Bell
+from .configuration import Configuration
+from .failures import record_failure
+from .jobs import Reason
+from .leases import Claim, Leases
+from .metrics import Metrics
+from .results import Results
+
+__all__ = ["Workers"]
+
+IDLE_SECONDS = 0.5
+PRUNE_SECONDS = 60.0
+PREVIEW_SIDE = 256
+
+
+class Workers:
+    """`configuration.workers` threads that share a pipeline, and one that deletes what is old."""
+
+    def __init__(
+        self, pipeline: OutpaintPipeline, leases: Leases, results: Results, configuration: Configuration
+    ) -> None:
+        self._pipeline, self._leases, self._results = pipeline, leases, results
+        self._configuration = configuration
+        self.bell, self.metrics = Bell(), Metrics()
+        self._wake, self._stopping = threading.Semaphore(0), threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.warm = False
+        self.last_run_fine = True
+
+    def start(self) -> None:
+        """Begin; the first thread warms the engines before it takes a job."""
+        count = self._configuration.workers
+        self._threads = [threading.Thread(target=self._work, name=f"worker-{index}") for index in range(count)]
+        self._threads.append(threading.Thread(target=self._prune, name="prune"))
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End after the current step of each run; unfinished jobs go back to the queue."""
+        self._stopping.set()
+        for _ in self._threads:
+            self._wake.release()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether every thread runs."""
+        return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
+
+    def submitted(self) -> None:
+        """A job is waiting: an idle thread should look."""
+        self._wake.release()
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self.warm:
+                    self._warm_up()
+                claim = self._leases.claim()
+                if claim is None:
+                    self._wake.acquire(timeout=IDLE_SECONDS)
+                else:
+                    self._run(claim)
+            except Exception as error:
+                # The store or the disk failed. The lease of the job, if one was held, ends by itself.
+                record_failure(error, "work")
+                self._stopping.wait(1)
+
+    def _warm_up(self) -> None:
+        side = self._configuration.canvas_sides[0]
+        grey = b"P6 8 8 255 " + bytes([127]) * 192
+        from PIL import Image
+
+        picture = Image.open(io.BytesIO(grey))
+        request = OutpaintRequest(image=picture, width=side, height=side, offset_x=side // 2, num_inference_steps=1)
+        try:
+            self._pipeline(request)
+        except Exception:
+            self.last_run_fine = False
+            raise
+        self.warm = self.last_run_fine = True
+
+    def _run(self, claim: Claim) -> None:
+        """Run one job to one of its ends; errors of the store and the disk are the caller's."""
+        job = claim.job
+        self.metrics.queue_wait.observe(max(0.0, (job.started or 0) - job.created))
+        try:
+            outcome = self._paint(claim)
+            self.last_run_fine = self.last_run_fine or outcome == "completed"
+        except (RequestError, ImageError) as error:
+            outcome = self._failed(claim, "input", str(error))
+        except (SQLAlchemyError, OSError, OutputError):
+            raise
+        except Exception as error:
+            self.last_run_fine = False
+            outcome = self._failed(claim, "internal", f"Internal error {record_failure(error, 'a run')}.")
+        self.metrics.ended.labels(outcome).inc()
+        self.bell.ring(job.id)
+
+    def _failed(self, claim: Claim, reason: Reason, sentence: str) -> str:
+        return "failed" if self._leases.fail(claim, reason, sentence) else "lost"
+
+    def _paint(self, claim: Claim) -> str:
+        began, kept = time.perf_counter(), claim
+        run = self._pipeline.steps(OutpaintRequest(image=self._results.picture(claim.job.id), **claim.job.fields))
+        for progress in run:
+            self.metrics.steps.inc()
+            beaten, preview_asked = self._leases.beat(kept, progress.step, progress.steps)
+            if beaten is None:
+                return "lost"
+            kept = beaten
+            if self._stopping.is_set():
+                self._leases.give_back(kept)
+                return "given back"
+            if preview_asked:
+                self._leases.show(kept, _thumbnail(progress))
+        result = run.result
+        jpeg = encode(result.images[0], ".jpg")
+        for stage, seconds in result.timings.stages.items():
+            self.metrics.inference.labels(stage).observe(seconds)
+        self.metrics.inference.labels("unet").observe(sum(result.timings.steps))
+        published = self._leases.publish(kept, jpeg, _report(result), time.perf_counter() - began)
+        return "completed" if published else "lost"
+
+    def _prune(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._leases.prune()
+            except Exception as error:
+                record_failure(error, "pruning")
+            self._stopping.wait(PRUNE_SECONDS)
+
+
+def _thumbnail(progress: Progress) -> bytes:
+    picture = progress.preview()
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    return encode(picture, ".jpg")
+
+
+def _report(result: OutpaintResult) -> bytes:
+    """What was measured on the picture, and what a person should know of it, as JSON."""
+    facts = {
+        "quality": dataclasses.asdict(result.quality[0]),
+        "notes": list(result.notes),
+        "seed": result.seed,
+        "timings": result.timings.stages | {"steps": result.timings.steps},
+        "device": result.device,
+        "precision": result.precision,
+        "engine_set": result.engine_set,
+    }
+    return json.dumps(facts).encode()
