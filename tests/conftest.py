@@ -45,48 +45,49 @@ def toy_decoder(latent_sample: np.ndarray) -> dict[str, np.ndarray]:
     return {"sample": np.tanh(latent_sample[:, :3].repeat(8, axis=2).repeat(8, axis=3))}
 
 
+def toy_pipeline(channels: int = 4, unet: Callable[..., dict[str, np.ndarray]] = toy_unet) -> OutpaintPipeline:
+    """A pipeline whose parts are a few lines of numpy."""
+    engine_set = EngineSet(
+        folder=Path("toy"),
+        source={"name": "toy"},
+        unet_channels=channels,
+        latent_scale=1.0,
+        latent_factor=8,
+        native_size=64,
+        prediction_type="epsilon",
+        scheduler=SD15_SCHEDULER,
+        artifacts=(),
+    )
+    text = FunctionEngine(
+        lambda input_ids: {"last_hidden_state": np.repeat(input_ids[..., None] / 128, 4, axis=2).astype("float32")},
+        {"input_ids": ("B", 77)},
+        {"last_hidden_state": ("B", 77, 4)},
+        {"input_ids": "int64"},
+    )
+    denoising = FunctionEngine(
+        unet,
+        {"sample": ("B", channels, "h", "w"), "timestep": ("B",), "encoder_hidden_states": ("B", 77, 4)},
+        {"out_sample": ("B", 4, "h", "w")},
+    )
+    encoder = FunctionEngine(toy_encoder, {"sample": ("B", 3, "H", "W")}, {"latent_parameters": ("B", 8, "h", "w")})
+    decoder = FunctionEngine(toy_decoder, {"latent_sample": ("B", 4, "h", "w")}, {"sample": ("B", 3, "H", "W")})
+    return OutpaintPipeline(
+        Models(
+            engine_set,
+            NoiseSchedule.from_config(SD15_SCHEDULER),
+            ToyPrompts(),  # type: ignore[arg-type]
+            TextEncoder(text),
+            Unet(denoising),
+            VaeEncoder(encoder, 1.0),
+            VaeDecoder(decoder, 1.0),
+        )
+    )
+
+
 @pytest.fixture
 def toy() -> Callable[..., OutpaintPipeline]:
     """`toy(channels=4)` is a pipeline whose parts are a few lines of numpy; `unet=` replaces one."""
-
-    def build(channels: int = 4, unet: Callable[..., dict[str, np.ndarray]] = toy_unet) -> OutpaintPipeline:
-        engine_set = EngineSet(
-            folder=Path("toy"),
-            source={"name": "toy"},
-            unet_channels=channels,
-            latent_scale=1.0,
-            latent_factor=8,
-            native_size=64,
-            prediction_type="epsilon",
-            scheduler=SD15_SCHEDULER,
-            artifacts=(),
-        )
-        text = FunctionEngine(
-            lambda input_ids: {"last_hidden_state": np.repeat(input_ids[..., None] / 128, 4, axis=2).astype("float32")},
-            {"input_ids": ("B", 77)},
-            {"last_hidden_state": ("B", 77, 4)},
-            {"input_ids": "int64"},
-        )
-        denoising = FunctionEngine(
-            unet,
-            {"sample": ("B", channels, "h", "w"), "timestep": ("B",), "encoder_hidden_states": ("B", 77, 4)},
-            {"out_sample": ("B", 4, "h", "w")},
-        )
-        encoder = FunctionEngine(toy_encoder, {"sample": ("B", 3, "H", "W")}, {"latent_parameters": ("B", 8, "h", "w")})
-        decoder = FunctionEngine(toy_decoder, {"latent_sample": ("B", 4, "h", "w")}, {"sample": ("B", 3, "H", "W")})
-        return OutpaintPipeline(
-            Models(
-                engine_set,
-                NoiseSchedule.from_config(SD15_SCHEDULER),
-                ToyPrompts(),  # type: ignore[arg-type]
-                TextEncoder(text),
-                Unet(denoising),
-                VaeEncoder(encoder, 1.0),
-                VaeDecoder(decoder, 1.0),
-            )
-        )
-
-    return build
+    return toy_pipeline
 
 
 @pytest.fixture

@@ -67,6 +67,8 @@ class Configuration:
     """Requests that are run at one time; they share the loaded model."""
     inline_seconds: float = 300.0
     """How long a v1 answer is waited for before the run is given up with a 503."""
+    awaited_seconds: float = 10.0
+    """A v1 job whose waiter has not been heard of for this long is given up; waiters speak up three times as often."""
     lease_seconds: float = 60.0
     """A worker silent for this long has lost its job; must exceed the slowest single step and decoding."""
     max_attempts: int = 3

@@ -22,10 +22,7 @@ from .results import Results
 from .store import Store
 from .tables import idempotency, jobs, settings
 
-__all__ = ["AWAITED_SECONDS", "Job", "Jobs", "Reason", "Retry", "finish", "job_of"]
-
-AWAITED_SECONDS = 10.0
-"""A v1 job whose waiter has not been heard of for this long is given up."""
+__all__ = ["Job", "Jobs", "Reason", "Retry", "finish", "job_of"]
 
 Reason = Literal["input", "internal", "cancelled", "timeout"]
 
@@ -139,7 +136,7 @@ class Jobs:
 
     def keep_awaiting(self, identity: str) -> None:
         """Say that somebody still waits for the answer."""
-        until = self._store.clock() + AWAITED_SECONDS
+        until = self._store.clock() + self._configuration.awaited_seconds
         with self._store.transition("await") as connection:
             connection.execute(update(jobs).where(jobs.c.id == identity).values(awaited_until=until))
 
@@ -186,7 +183,7 @@ class Jobs:
             "seed": order.fields["seed"],
             "base64": order.base64,
             "price": price,
-            "awaited_until": now + AWAITED_SECONDS if awaited else None,
+            "awaited_until": now + self._configuration.awaited_seconds if awaited else None,
             "created": now,
         }
         connection.execute(insert(jobs).values(row))

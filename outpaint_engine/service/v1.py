@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from .answers import Refusal
 from .configuration import MICROS, credits_text
 from .documents import POST_ANSWERS, body_document, errors
-from .jobs import AWAITED_SECONDS, Job
+from .jobs import Job
 from .parts import Parts, owner_of, submitted
 
 __all__ = ["v1_routes"]
@@ -76,7 +76,7 @@ async def _ended(request: Request, parts: Parts, job: Job) -> Job | None:
             if now() - began > parts.configuration.inline_seconds:
                 sentence = "The picture took too long. Nothing was charged."
                 return await run_in_threadpool(parts.jobs.cancel, job.owner, job.id, "timeout", sentence)
-            if now() - heard > AWAITED_SECONDS / 3:
+            if now() - heard > parts.configuration.awaited_seconds / 3:
                 heard = now()
                 await run_in_threadpool(parts.jobs.keep_awaiting, job.id)
             await _wait(rung)

@@ -1,5 +1,6 @@
 """What an import costs and reaches. Each case runs in a fresh interpreter."""
 
+import importlib.util
 import pkgutil
 import subprocess
 import sys
@@ -18,13 +19,18 @@ HEAVY = (
     "click",
     "tokenizers",
     "numpy",
+    "fastapi",
+    "sqlalchemy",
     "outpaint_export",
 )
 FORBIDDEN = ("torch", "transformers", "diffusers", "onnx", "outpaint_export")
+SERVED = importlib.util.find_spec("fastapi") is not None
+"""Whether the extra `serve` is installed."""
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(outpaint_engine.__path__, "outpaint_engine.")
     if module.name != "outpaint_engine.__main__"
+    and (SERVED or not module.name.startswith("outpaint_engine.service."))
 )
 
 
@@ -42,7 +48,8 @@ def test_no_module_of_the_runtime_reaches_the_export_stage_or_torch() -> None:
 
 
 def test_engine_libraries_are_loaded_on_use_only() -> None:
-    assert "onnxruntime" not in loaded_after("import outpaint_engine.pipeline, outpaint_engine.cli")
+    found = loaded_after("import outpaint_engine.pipeline, outpaint_engine.cli")
+    assert not found & {"onnxruntime", "fastapi", "sqlalchemy"}
 
 
 @pytest.mark.parametrize("name", outpaint_engine.__all__)

@@ -11,7 +11,10 @@ from contextlib import contextmanager
 import pytest
 
 from outpaint_engine.errors import ImageError
+from outpaint_engine.service import intake
 from outpaint_engine.service.addresses import is_public
+from outpaint_engine.service.answers import Refusal
+from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.fetch import FetchLimits, fetch_image
 
 PUBLIC = "93.184.215.14"
@@ -483,3 +486,23 @@ def test_the_query_of_a_url_is_never_logged(caplog: pytest.LogCaptureFixture) ->
     with web(says(ok(b"picture"))) as port:
         fetch(f"http://pictures.example:{port}/x?signature=hunter2", port)
     assert "hunter2" not in caplog.text
+
+
+BY_URL = Configuration(url_images=True)
+
+
+def test_a_request_with_a_hostile_url_is_refused_in_one_sentence_about_the_image() -> None:
+    with pytest.raises(Refusal, match="image's URL leads to a host that is unknown or not public") as refusal:
+        intake.picture_from("http://169.254.169.254/latest/", BY_URL)
+    assert refusal.value.status == 406
+
+
+def test_what_is_behind_a_url_is_checked_like_a_picture_that_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "fetch_image", lambda url, limits: b"<html>not a picture</html>")
+    with pytest.raises(Refusal, match="image must be a picture"):
+        intake.picture_from("https://pictures.example/x.png", BY_URL)
+
+
+def test_pictures_by_url_can_be_switched_off() -> None:
+    with pytest.raises(Refusal, match="takes no pictures by URL"):
+        intake.picture_from("https://pictures.example/x.png", Configuration(url_images=False))

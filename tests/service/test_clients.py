@@ -1,0 +1,77 @@
+"""Clients that we did not write: Segmind's own SDK, and a fuzzer that reads our OpenAPI document."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from .conftest import Running
+
+SLUG = "sd1.5-outpaint"
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def sdk() -> Any:
+    return pytest.importorskip("segmind", reason="segmind is not installed: the extra `service-test`")
+
+
+def client_of(sdk: Any, running: Running, key: str | None = None) -> Any:
+    return sdk.SegmindClient(api_key=key or running.key, base_url=f"{running.url}/v1")
+
+
+def test_the_sdk_runs_and_waits(sdk: Any, serve: Serve, body: dict[str, Any]) -> None:
+    running = serve()
+    said = client_of(sdk, running).run(SLUG, **body)
+    assert said["status"] == "COMPLETED"
+    assert Image.open(io.BytesIO(running.client.get(said["output"]).content)).size == (64, 64)
+
+
+def test_the_sdk_runs_in_one_call(sdk: Any, serve: Serve, body: dict[str, Any]) -> None:
+    answer = client_of(sdk, serve()).run_sync(SLUG, **body)
+    assert answer.content.startswith(b"\xff\xd8\xff")
+
+
+def test_the_sdk_submits_and_waits_later(sdk: Any, serve: Serve, body: dict[str, Any]) -> None:
+    job = client_of(sdk, serve()).submit_async(SLUG, **body)
+    assert job.wait(timeout=20, interval=0.05)["status"] == "COMPLETED"
+
+
+def test_the_sdk_reports_a_failed_request(sdk: Any, serve: Serve, body: dict[str, Any]) -> None:
+    from segmind.v2 import InferenceFailed
+
+    job = client_of(sdk, serve()).submit_async(SLUG, **body | {"image": body["image"][:400]})
+    with pytest.raises(InferenceFailed, match="damaged"):
+        job.wait(timeout=20, interval=0.05)
+
+
+def test_the_sdk_reports_missing_credits(sdk: Any, serve: Serve, body: dict[str, Any]) -> None:
+    with pytest.raises(sdk.SegmindError, match="Insufficient credits") as caught:
+        client_of(sdk, serve(credits=0)).run(SLUG, **body)
+    assert caught.value.status == 406
+
+
+@pytest.mark.parametrize("verb", ["run", "run_sync"])
+def test_the_sdk_reports_a_wrong_key(sdk: Any, serve: Serve, body: dict[str, Any], verb: str) -> None:
+    with pytest.raises(sdk.SegmindError, match="Unauthorized") as caught:
+        getattr(client_of(sdk, serve(), "SG_0123456789abcdef"), verb)(SLUG, **body)
+    assert caught.value.status == 401
+
+
+def test_a_fuzzer_finds_no_server_error_and_no_answer_that_is_not_documented(serve: Serve, tmp_path: Any) -> None:
+    pytest.importorskip("schemathesis", reason="schemathesis is not installed: the extra `service-test`")
+    running = serve(requests_per_minute=100_000)
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        *("run", f"{running.url}/openapi.json", "--header", f"x-api-key: {running.key}"),
+        *("--checks", checks, "--max-examples", os.environ.get("OUTPAINT_FUZZ", "10"), "--seed", "1", "--no-color"),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]

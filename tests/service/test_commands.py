@@ -1,0 +1,108 @@
+"""`outpaint serve` and `outpaint keys`."""
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from click.testing import CliRunner, Result
+
+from outpaint_engine.cli import cli
+from outpaint_engine.errors import BackendUnavailable
+from outpaint_engine.service.accounts import Accounts
+from outpaint_engine.service.store import Store
+
+from .conftest import until
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, words)
+
+
+def keys(url: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run("keys", "list", "--json", "--store", url).output)
+    return found
+
+
+def test_a_key_that_is_made_opens_the_door(url: str) -> None:
+    key = run("keys", "create", "--owner", "ann", "--credits", "2.5", "--store", url).output.strip()
+    assert Accounts(Store(url)).owner_of(key) == "ann"
+    assert [(row["owner"], row["balance"], row["disabled"]) for row in keys(url)] == [("ann", "2.5", False)]
+
+
+def test_the_list_shows_no_key(url: str) -> None:
+    key = run("keys", "create", "--owner", "ann", "--store", url).output.strip()
+    shown = run("keys", "list", "--store", url).output
+    assert key.split("_")[1] in shown and key.split("_", 2)[2] not in shown
+
+
+def test_a_key_is_disabled_by_its_id(url: str) -> None:
+    key = run("keys", "create", "--owner", "ann", "--store", url).output.strip()
+    run("keys", "disable", key.split("_")[1], "--store", url)
+    assert keys(url)[0]["disabled"] is True
+
+
+def test_a_grant_prints_the_balance(url: str) -> None:
+    run("keys", "create", "--owner", "ann", "--credits", "1", "--store", url)
+    assert run("keys", "grant", "ann", "0.5", "--store", url).output == "1.5\n"
+
+
+@pytest.mark.parametrize("amount", ["x", "1.0000001", "NaN", "1e30"])
+def test_credits_that_are_no_amount_are_a_usage_error(url: str, amount: str) -> None:
+    result = run("keys", "create", "--owner", "ann", "--credits", amount, "--store", url)
+    assert (result.exit_code, "six decimals" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_no_address_of_the_network_is_bound_without_a_key(url: str, host: str) -> None:
+    result = run("serve", "--host", host, "--store", url)
+    assert (result.exit_code, "there is no API key" in result.output) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("serve",), ("keys", "list")])
+def test_without_the_extra_the_pip_line_is_said(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sqlalchemy" else find(name))
+    result = run(*words)
+    assert isinstance(result.exception, BackendUnavailable)
+    assert str(result.exception) == 'The service needs sqlalchemy. Try: pip install "outpaint_engine[serve]"'
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_demo_is_served_and_stops_when_asked(tmp_path: Path, body: dict[str, Any]) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: the extra `cpu`")
+    url = f"sqlite:///{tmp_path}/store.db"
+    key = Accounts(Store(url)).create_key("ann", 10**6)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    (tmp_path / "small.toml").write_text("canvas_sides = [128]\ncanvas_default = 128\nsteps = [2, 9]\nsteps_default = 2\n")
+    command = [sys.executable, "-m", "outpaint_engine", "serve", "--port", str(port), "--store", url]
+    more = ["--results", str(tmp_path / "out"), "--configuration", str(tmp_path / "small.toml")]
+    with subprocess.Popen([*command, *more], stderr=subprocess.PIPE, env=dict(os.environ)) as process:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": key}, timeout=30) as client:
+            until(lambda: answers(client), 30)
+            answer = client.post("/v1/sd1.5-outpaint", json=body)
+            assert answer.status_code == 200 and answer.content.startswith(b"\xff\xd8\xff")
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=20)[1].decode()
+    assert process.returncode == 0, said
+    assert "/v1/sd1.5-outpaint 200" in said and key not in said and body["prompt"] not in said
+
+
+def answers(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx2.HTTPError:
+        return False

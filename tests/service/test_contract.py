@@ -1,0 +1,170 @@
+"""Bodies: what is taken, what is refused, and that the sentence names the field."""
+
+import base64
+import json
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outpaint_engine.service.answers import Refusal
+from outpaint_engine.service.configuration import Configuration, credits_text
+from outpaint_engine.service.contract import body_schema, order_from
+
+from .conftest import encoded
+
+DEFAULT = Configuration()
+
+
+def order(body: dict[str, Any], configuration: Configuration = DEFAULT) -> Any:
+    return order_from(json.dumps(body).encode(), configuration)
+
+
+def refusal(content: bytes, configuration: Configuration = DEFAULT) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        order_from(content, configuration)
+    return caught.value
+
+
+def test_only_the_picture_and_the_prompt_are_required(body: dict[str, Any]) -> None:
+    fields = order({"image": body["image"], "prompt": "sea"}).fields
+    assert {name: value for name, value in fields.items() if name != "seed"} == {
+        "prompt": "sea",
+        "negative_prompt": None,
+        "scheduler": "DDIM",
+        "num_inference_steps": 25,
+        "width": 1024,
+        "height": 1024,
+        "scale": 0.2,
+        "strength": 1.0,
+        "offset_x": 1,
+        "offset_y": 1,
+        "guidance_scale": 7.5,
+        "mask_expand": 8,
+    }
+
+
+def test_what_the_printed_client_sends_is_taken(body: dict[str, Any]) -> None:
+    """Segmind's page: `negative_prompt: "NONE"` and the camel-cased field of its TypeScript client, ignored."""
+    extra = {"negative_prompt": "NONE", "negativePrompt": "x", "img_width": 1024, "img_height": 768}
+    assert order(body | extra).request().negative_text == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image", None),
+        ("image", 5),
+        ("image", ""),
+        ("image", "not base64!"),
+        ("image", "data:text/html;base64,AAAA"),
+        ("image", "https://example.com/a.png"),
+        ("image", base64.b64encode(b"GIF89a" + bytes(20)).decode()),
+        ("image", base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()),
+        ("prompt", 1),
+        ("prompt", "x" * 4001),
+        ("negative_prompt", ["x"]),
+        ("scheduler", "Euler z"),
+        ("num_inference_steps", 24),
+        ("num_inference_steps", 101),
+        ("num_inference_steps", 25.5),
+        ("num_inference_steps", True),
+        ("num_inference_steps", "25"),
+        ("img_width", 512),
+        ("img_height", "768"),
+        ("scale", 0.05),
+        ("scale", 1e400),
+        ("strength", 0),
+        ("offset_x", -1),
+        ("offset_y", 1025),
+        ("guidance_scale", 26),
+        ("mask_expand", 257),
+        ("seed", -2),
+        ("seed", 10**400),
+        ("base64", 1),
+    ],
+)
+def test_a_refused_value_is_406_and_the_sentence_names_its_field(
+    body: dict[str, Any], field: str, value: object
+) -> None:
+    content = json.dumps(body | {field: value}).replace("Infinity", "1e400").encode()
+    found = refusal(content)
+    assert found.status == 406
+    assert found.sentence.startswith(field)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1]", b"null", b"\xff\xfe", b'{"scale": NaN}', b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}"],
+)
+def test_what_is_no_json_object_is_406(content: bytes) -> None:
+    assert refusal(content).status == 406
+
+
+@pytest.mark.parametrize("missing", ["image", "prompt"])
+def test_a_missing_field_is_named(body: dict[str, Any], missing: str) -> None:
+    del body[missing]
+    assert refusal(json.dumps(body).encode()).sentence == f"{missing} is missing; it is required."
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_three_formats_are_taken_also_as_data_urls(body: dict[str, Any], picture: np.ndarray, kind: str) -> None:
+    text = f"data:image/{kind.lower()};base64,{encoded(picture, kind)}"
+    assert order(body | {"image": text}).picture == base64.b64decode(text.partition(",")[2])
+
+
+def test_base64_is_measured_before_it_is_decoded(body: dict[str, Any]) -> None:
+    small = Configuration(max_image_bytes=1000, max_body_bytes=2000)
+    found = refusal(json.dumps(body | {"image": "!" * 1400}).encode(), small)
+    assert (found.status, found.sentence) == (413, "image is larger than 1,000 bytes.")
+
+
+def bomb(width: int, height: int) -> str:
+    """A PNG of a few bytes that claims to be huge."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + bytes(4)).decode()
+
+
+@pytest.mark.parametrize("size", [(4097, 4096), (30_000, 30_000), (2**31 - 1, 2**31 - 1)])
+def test_a_bomb_is_refused_by_its_header(body: dict[str, Any], size: tuple[int, int]) -> None:
+    found = refusal(json.dumps(body | {"image": bomb(*size)}).encode())
+    assert found.status == 406 and found.sentence.startswith("image ")
+
+
+def test_scaling_up_beyond_the_pixel_limit_is_refused(body: dict[str, Any]) -> None:
+    found = refusal(json.dumps(body | {"scale": 10}).encode(), Configuration(max_pixels=64 * 48 * 50))
+    assert found.status == 406 and found.sentence.startswith("scale ")
+
+
+def test_an_animation_is_refused(body: dict[str, Any]) -> None:
+    import io
+
+    from PIL import Image
+
+    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (0, 200)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
+    content = base64.b64encode(buffer.getvalue()).decode()
+    assert "animated" in refusal(json.dumps(body | {"image": content}).encode()).sentence
+
+
+def test_spacing_and_order_do_not_change_the_fingerprint(body: dict[str, Any]) -> None:
+    turned = json.dumps(dict(reversed(body.items())), indent=3).encode()
+    assert order(body).fingerprint == order_from(turned, DEFAULT).fingerprint
+    assert order(body | {"seed": 8}).fingerprint != order(body).fingerprint
+
+
+def test_the_schema_follows_the_configuration() -> None:
+    properties = body_schema(Configuration(canvas_sides=(256,), canvas_default=256))["properties"]
+    assert properties["img_width"] == {"description": "Canvas side in pixels.", "enum": [256], "default": 256}
+    assert properties["num_inference_steps"]["minimum"] == 25
+
+
+@pytest.mark.parametrize(
+    ("micros", "text"), [(10_900, "0.0109"), (0, "0"), (1_000_000, "1"), (-10_900, "-0.0109"), (100_000_000, "100")]
+)
+def test_credits_are_written_without_needless_zeros(micros: int, text: str) -> None:
+    assert credits_text(micros) == text

@@ -1,0 +1,201 @@
+"""The process is killed at every transition, started again, and everything adds up.
+
+A few transitions are in every run; `OUTPAINT_CRASHES=20 python -m pytest tests/service/test_crashes.py` takes all of
+them, 20 times each.
+"""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import func, select, text
+
+from outpaint_engine.service import ledger
+from outpaint_engine.service.accounts import Accounts
+from outpaint_engine.service.failpoints import FAILPOINTS
+from outpaint_engine.service.store import Store
+from outpaint_engine.service.tables import accounts, jobs
+from outpaint_engine.service.tables import ledger as entries
+
+from .conftest import until
+from .toy_server import main
+
+REPEATS = int(os.environ.get("OUTPAINT_CRASHES", "0"))
+EVERY = [point for point in FAILPOINTS if not point.startswith("grant")]
+"""Grants are made by an operator's command, not by the server."""
+FEW = ["submit:committed", "claim:committed", "result:written", "publish:uncommitted", "publish:committed"]
+POINTS = EVERY if REPEATS else FEW
+PASSES = {"submit": 3, "picture": 3, "claim": 2, "beat": 3}
+"""How often a day passes a transition for certain, so that repeats die at another pass."""
+GRANTED = 10_000_000
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.service.toy_server"])
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty store."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.db"
+    else:
+        yield from postgresql(request.getfixturevalue("cluster"))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of the Debian package, for this module; the URL of its `postgres` database."""
+    if not POSTGRES:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: the extra `postgres`")
+    folder = tmp_path_factory.mktemp("postgresql")
+    # PostgreSQL refuses to run as root.
+    become = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    for place in (folder, *folder.parents[:2]):
+        place.chmod(0o777 if place == folder else 0o755)
+    port, data, tools = free_port(), folder / "data", POSTGRES[-1]
+    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    subprocess.run([*become, tools / "initdb", "-D", data, "-U", "postgres", "-A", "trust"], **quiet)
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    control = [*become, tools / "pg_ctl", "-D", data, "-w"]
+    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **quiet)
+    try:
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+
+
+def postgresql(url: str) -> Iterator[str]:
+    from sqlalchemy import create_engine
+
+    name = f"store{time.monotonic_ns()}"
+    engine = create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    yield f"{url}/{name}"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+class Process:
+    """The service in its own process; `failpoint` says where it dies."""
+
+    def __init__(self, database: str, folder: Path, failpoint: str = "") -> None:
+        port = free_port()
+        self._process = FORKS.Process(target=main, args=(database, str(folder), port, failpoint))
+        self._process.start()
+        self.url = f"http://127.0.0.1:{port}"
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join()
+
+    @property
+    def died(self) -> bool:
+        return self._process.exitcode == -signal.SIGKILL
+
+    def end(self) -> None:
+        self._process.terminate()
+
+    def ready(self, client: httpx2.Client) -> bool:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.exitcode is None:
+            try:
+                if client.get(f"{self.url}/readyz").status_code == 200:
+                    return True
+            except httpx2.HTTPError:
+                time.sleep(0.05)
+        return False
+
+
+def a_day(client: httpx2.Client, url: str, body: dict[str, Any]) -> list[str]:
+    """One of everything that a client does; returns the requests that were accepted."""
+    accepted = []
+
+    def v2(fields: dict[str, Any], key: str = "") -> str:
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = client.post(f"{url}/v2/sd1.5-outpaint", json=body | fields, headers=headers)
+        assert answer.status_code == 200, answer.text
+        accepted.append(answer.json()["request_id"])
+        return accepted[-1]
+
+    try:
+        first = v2({"num_inference_steps": 20}, "once")
+        client.get(f"{url}/v2/requests/{first}/status?preview=true")
+        v2({"image": body["image"][:300]})
+        client.delete(f"{url}/v2/requests/{v2({'num_inference_steps': 100})}")
+        client.post(f"{url}/v1/sd1.5-outpaint", json=body | {"num_inference_steps": 80})
+        v2({"num_inference_steps": 100})
+    except httpx2.HTTPError:
+        pass  # the process has died, as it should
+    return accepted
+
+
+def all_ended(store: Store) -> bool:
+    with store.reading() as connection:
+        ended = jobs.c.state.in_(("COMPLETED", "FAILED"))
+        return not connection.execute(select(func.count()).where(~ended)).scalar_one()
+
+
+def check_books(store: Store, folder: Path) -> None:
+    """The ledger adds up to the balance, every hold is settled once, and every result that is named is there."""
+    with store.reading() as connection:
+        balance = connection.execute(select(accounts.c.balance)).scalar_one()
+        total = connection.execute(select(func.sum(entries.c.amount))).scalar_one()
+        completed = connection.execute(select(jobs).where(jobs.c.state == "COMPLETED")).all()
+        captures = connection.execute(select(entries.c.job).where(entries.c.kind == "capture")).scalars().all()
+        holds = connection.execute(select(func.count()).where(entries.c.kind == "hold")).scalar_one()
+        count = connection.execute(select(func.count()).select_from(jobs)).scalar_one()
+        assert ledger.open_holds(connection) == 0
+    assert balance == total == GRANTED - sum(job.price for job in completed)
+    assert sorted(captures) == sorted(job.id for job in completed)
+    assert holds == count
+    for job in completed:
+        assert (folder / "results" / f"{job.result}.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize("turn", range(1, max(1, REPEATS) + 1))
+@pytest.mark.parametrize("point", POINTS)
+def test_nothing_is_lost_or_charged_twice_when_the_process_dies(
+    database: str, tmp_path: Path, body: dict[str, Any], point: str, turn: int
+) -> None:
+    folder = tmp_path / "results"
+    store = Store(database)
+    key = Accounts(store).create_key("tester", GRANTED)
+    with httpx2.Client(headers={"x-api-key": key}, timeout=20) as client:
+        with Process(database, folder, f"{point}@{1 + (turn - 1) % PASSES.get(point.partition(':')[0], 1)}") as doomed:
+            accepted = a_day(client, doomed.url, body) if doomed.ready(client) else []
+            if point.startswith("give_back"):
+                doomed.end()
+            until(lambda: doomed.died)
+        with Process(database, folder) as second:
+            assert second.ready(client)
+            repeated = client.post(
+                f"{second.url}/v2/sd1.5-outpaint",
+                json=body | {"num_inference_steps": 20},
+                headers={"Idempotency-Key": "once"},
+            )
+            assert repeated.status_code == 200
+            assert repeated.json()["request_id"] in accepted or not accepted
+            until(lambda: all_ended(store), 30)
+            for identity in accepted:
+                assert client.get(f"{second.url}/v2/requests/{identity}").json()["status"] in ("COMPLETED", "FAILED")
+    check_books(store, folder)
+    store.close()
+    shutil.rmtree(folder)
