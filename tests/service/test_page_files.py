@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.page import page_router
 
-FILES = ["index.html", "page.css", "page.js", "picture.js", "placement.js", "service.js", "snippets.js", "stage.js"]
+SCRIPTS = ("compare", "form", "page", "picture", "placement", "service", "snippets", "stage")
+FILES = ["index.html", "page.css", *(f"{name}.js" for name in SCRIPTS)]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 // The page: settings from the server, a picture from the visitor, one request at a time.
 
+import { Compare } from "./compare.js";
+import { fillForm, readForm } from "./form.js";
 import { asDataUrl, openPicture } from "./picture.js";
 import { Service } from "./service.js";
 import { snippet } from "./snippets.js";
@@ -15,61 +17,30 @@ const settings = await Service.settings().catch((error) => {
 const limits = { scale: [settings.fields.scale.minimum, settings.fields.scale.maximum], offset: settings.fields.offset_x.maximum };
 const service = new Service(() => find("key").value.trim());
 const stage = new Stage(find("stage"), limits, showPlacement);
+// What the visitor chose (picture.js), the request under way, and the last result.
 let picture = null;
 let running = null;
 let result = null;
 
-fillForm();
+const compare = new Compare(find("stage"), find("compare"), () => document.body.dataset.state === "done");
+
+find("key").value = sessionStorage.getItem(KEY) ?? "";
+fillForm(form, settings.fields, useCanvas);
 listen();
 become("empty");
 
-function fillForm() {
-  for (const name of settings.fields.scheduler.enum) form.elements.scheduler.add(new Option(name));
-  form.elements.scheduler.value = settings.fields.scheduler.default;
-  for (const label of form.querySelectorAll(".slide")) {
-    const input = label.querySelector("input");
-    const field = settings.fields[input.name];
-    Object.assign(input, { min: field.minimum, max: field.maximum, value: field.default });
-    const show = () => (label.querySelector("output").value = input.value);
-    input.addEventListener("input", show);
-    show();
-  }
-  for (const [id, field] of [["offset_x", "offset_x"], ["offset_y", "offset_y"], ["scale", "scale"]]) {
-    Object.assign(find(id), { min: settings.fields[field].minimum, max: settings.fields[field].maximum });
-  }
-  find("prompt").maxLength = form.elements.negative_prompt.maxLength = settings.fields.prompt.maxLength;
-  find("key").value = sessionStorage.getItem(KEY) ?? "";
-  offerCanvases();
-}
-
-function offerCanvases() {
-  const sides = [settings.fields.img_width.enum, settings.fields.img_height.enum];
-  const largest = Math.max(...sides.flat());
-  for (const width of sides[0].toSorted((a, b) => b - a)) {
-    for (const height of sides[1].toSorted((a, b) => b - a)) {
-      const label = document.createElement("label");
-      const input = Object.assign(document.createElement("input"), { type: "radio", name: "canvas", value: `${width}x${height}` });
-      const shape = Object.assign(document.createElement("span"), { className: "shape" });
-      shape.style.setProperty("width", `${(26 * width) / largest}px`);
-      shape.style.setProperty("height", `${(26 * height) / largest}px`);
-      input.checked = width === settings.fields.img_width.default && height === settings.fields.img_height.default;
-      input.addEventListener("change", () => useCanvas(width, height));
-      label.append(input, shape, `${width} × ${height}`);
-      find("canvases").append(label);
-      if (input.checked) stage.resize({ width, height });
-    }
-  }
-}
-
-function useCanvas(width, height) {
+function useCanvas(canvas) {
   if (document.body.dataset.state === "done") become("placing");
-  stage.resize({ width, height });
+  stage.resize(canvas);
 }
 
 function listen() {
   find("choose").addEventListener("click", () => find("file").click());
   find("other").addEventListener("click", () => find("file").click());
-  find("file").addEventListener("change", ({ target }) => take(target.files[0]));
+  find("file").addEventListener("change", async ({ target }) => {
+    await take(target.files[0]);
+    target.value = ""; // so that the same file can be chosen again
+  });
   find("sample").addEventListener("click", async () => take(await sample()));
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("over"); });
   addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.classList.remove("over"));
@@ -82,16 +53,13 @@ function listen() {
   find("size").addEventListener("input", ({ target }) => (stage.percent = Number(target.value)));
   find("centre").addEventListener("click", () => stage.centre());
   for (const [id, name] of [["offset_x", "x"], ["offset_y", "y"], ["scale", "scale"]]) {
-    find(id).addEventListener("change", ({ target }) => stage.place && stage.set({ ...stage.place, [name]: Number(target.value) }));
+    find(id).addEventListener("change", ({ target }) => stage.set({ ...stage.place, [name]: Number(target.value) }));
   }
   find("key").addEventListener("input", ({ target }) => sessionStorage.setItem(KEY, target.value.trim()));
   form.addEventListener("input", showCode);
   form.addEventListener("submit", (event) => { event.preventDefault(); run(); });
   form.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit());
   find("cancel").addEventListener("click", cancel);
-  find("compare").addEventListener("input", ({ target }) => cutAt(Number(target.value)));
-  find("stage").addEventListener("pointermove", (event) => event.buttons & 1 && slide(event));
-  find("stage").addEventListener("pointerdown", slide);
   find("back").addEventListener("click", () => { become("placing"); find("stage").focus(); });
   find("further").addEventListener("click", () => take(new File([result.picture], "outpainted.jpg", { type: "image/jpeg" })));
   find("keep-seed").addEventListener("click", () => { form.elements.seed.value = result.seed; find("keep-seed").hidden = true; });
@@ -122,27 +90,6 @@ async function take(file) {
   (find("prompt").value ? find("stage") : find("prompt")).focus({ preventScroll: true });
 }
 
-/** The request's fields but for the image. */
-function fields() {
-  const [img_width, img_height] = form.elements.canvas.value.split("x").map(Number);
-  const number = (name) => Number(form.elements[name].value);
-  return {
-    prompt: form.elements.prompt.value,
-    ...(form.elements.negative_prompt.value && { negative_prompt: form.elements.negative_prompt.value }),
-    scheduler: form.elements.scheduler.value,
-    num_inference_steps: number("num_inference_steps"),
-    img_width,
-    img_height,
-    scale: stage.place.scale,
-    offset_x: stage.place.x,
-    offset_y: stage.place.y,
-    strength: number("strength"),
-    guidance_scale: number("guidance_scale"),
-    mask_expand: number("mask_expand"),
-    seed: form.elements.seed.value === "" ? -1 : number("seed"),
-  };
-}
-
 async function run() {
   if (!picture || running) return;
   if (!find("key").value.trim()) {
@@ -151,35 +98,39 @@ async function run() {
     return;
   }
   complain(null);
-  running = { id: null, leave: new AbortController() };
+  const mine = (running = { id: null, leave: new AbortController(), cancelled: false });
   become("running");
   say("Sending the picture…");
   find("stage").scrollIntoView({ block: "nearest" });
+  find("stage").focus({ preventScroll: true });
   try {
-    const { signal } = running.leave;
-    const body = { image: await asDataUrl(picture.blob), ...fields() };
-    running.id = await service.submit(settings.model, body, signal);
-    result = await service.finished(running.id, showProgress, signal);
+    const { signal } = mine.leave;
+    const body = { image: await asDataUrl(picture.blob), ...readForm(form, stage.place) };
+    mine.id = await service.submit(settings.model, body, signal);
+    find("cancel").disabled = false;
+    result = await service.finished(mine.id, showProgress, signal);
     running = null;
     showResult();
   } catch (error) {
     running = null;
     become("placing");
-    if (error.name === "AbortError") say("Cancelled. Nothing was charged.");
+    if (mine.cancelled) say("Cancelled. Nothing was charged.");
     else complain(error);
-    if (error.status === 401) find("key").focus();
+    find(error.status === 401 ? "key" : "run").focus();
   }
 }
 
 async function cancel() {
-  const { id, leave } = running;
-  find("cancel").disabled = true;
+  const mine = running;
+  find("cancel").disabled = mine.cancelled = true;
   try {
-    if (id) await service.cancel(id);
-    leave.abort();
+    await service.cancel(mine.id);
+    mine.leave.abort();
   } catch (error) {
-    // It ended a moment ago: its result is on the way.
+    mine.cancelled = false;
+    // 409: it ended a moment ago, and its result is on the way.
     if (error.status !== 409) complain(error);
+    find("cancel").disabled = false;
   }
 }
 
@@ -210,32 +161,7 @@ function showResult() {
   become("done");
   say("Done.");
   find("stage").scrollIntoView({ block: "nearest" });
-  reveal();
-}
-
-/** Uncover the result from left to right, once; at once for who asked for less motion. */
-function reveal() {
-  const begin = performance.now();
-  const length = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 900;
-  const step = (now) => {
-    const share = length ? Math.min(1, (now - begin) / length) : 1;
-    cutAt(100 * (1 - (1 - share) ** 3));
-    if (share < 1 && document.body.dataset.state === "done") requestAnimationFrame(step);
-  };
-  requestAnimationFrame(step);
-  find("compare").focus({ preventScroll: true });
-}
-
-/** Show the result left of `percent` of the width, and the picture before it on the right. */
-function cutAt(percent) {
-  find("compare").value = percent;
-  find("stage").style.setProperty("--cut", `${percent}%`);
-}
-
-function slide(event) {
-  if (document.body.dataset.state !== "done") return;
-  const box = find("stage").getBoundingClientRect();
-  cutAt(Math.min(100, Math.max(0, (100 * (event.clientX - box.left)) / box.width)));
+  compare.reveal();
 }
 
 /** empty, placing, running or done: what is shown and what can be used follows from this word. */
@@ -246,7 +172,10 @@ function become(state) {
   find("picture").hidden = state === "empty";
   find("result").hidden = state !== "done";
   find("running").hidden = find("cancel").hidden = state !== "running";
-  find("cancel").disabled = false;
+  // Until the server has named the request there is nothing to cancel, and what was accepted is charged.
+  find("cancel").disabled = true;
+  find("canvases").disabled = state === "running";
+  for (const id of ["offset_x", "offset_y", "scale"]) find(id).disabled = state !== "placing";
   find("run").hidden = state === "running";
   find("run").disabled = !picture;
   find("run").textContent = state === "done" ? "Paint again" : "Paint";
@@ -271,7 +200,7 @@ function showPlacement() {
 function code(language) {
   const { name, width, height, changed } = picture;
   const note = changed ? `The page made ${name} ${width}x${height} before sending; do the same, or adapt scale.` : "";
-  return snippet(language, { url: `${location.origin}/v1/${settings.model}`, file: name, fields: fields(), note });
+  return snippet(language, { url: `${location.origin}/v1/${settings.model}`, file: name, fields: readForm(form, stage.place), note });
 }
 
 function showCode() {
