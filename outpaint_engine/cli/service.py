@@ -101,8 +101,7 @@ def create(owner: str, amount: str, url: str) -> None:
 @store_option
 def list_keys(as_json: bool, url: str) -> None:
     """Say which keys there are, without the keys themselves."""
-    from_store = closing(_store(url))
-    with from_store as store:
+    with closing(_store(url)) as store:
         found = _accounts(store).list()
     rows = [{**key._asdict(), "balance": _credits_text(key.balance)} for key in found]
     if as_json:

@@ -50,8 +50,8 @@ class Configuration:
     max_pixels: int = 4096 * 4096
     """Of the picture as sent, and again after `scale`."""
     body_seconds: float = 30.0
-    concurrent_bodies: int = 16
-    """Bodies read at one time; this times `max_body_bytes` bounds the memory of intake."""
+    concurrent_bodies: int = 8
+    """Bodies read at one time; this times about three times `max_body_bytes` bounds the memory of intake."""
 
     # Credits and traffic.
     price: int = 10_900

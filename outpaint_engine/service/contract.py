@@ -53,7 +53,7 @@ class Order:
         return OutpaintRequest(image=self.picture, **self.fields)
 
 
-def order_from(body: bytes, configuration: Configuration) -> Order:
+def order_from(body: bytes | bytearray, configuration: Configuration) -> Order:
     """Read a body.
 
     Raises:
@@ -114,7 +114,7 @@ def _table(configuration: Configuration) -> tuple[Field, ...]:
     )
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes | bytearray) -> dict[str, Any]:
     try:
         given = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

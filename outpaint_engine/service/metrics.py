@@ -32,12 +32,6 @@ class Metrics:
             "outpaint_inference_seconds", "Stages of a run.", ["stage"], registry=registry, buckets=SECONDS
         )
         self.steps = Counter("outpaint_steps_total", "Calls of the UNet.", registry=registry)
-        self.batch_rows = Histogram(
-            "outpaint_unet_batch_rows",
-            "Rows in one call of the UNet.",
-            registry=registry,
-            buckets=(1, 2, 4, 6, 8, 12, 16),
-        )
 
     def text(self, states: dict[str, int]) -> bytes:
         """The page, with the current number of jobs in each state."""

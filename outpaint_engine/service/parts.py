@@ -72,7 +72,7 @@ async def submitted(request: Request, parts: Parts, *, awaited: bool) -> Job:
     return job
 
 
-async def _body(request: Request, configuration: Configuration) -> bytes:
+async def _body(request: Request, configuration: Configuration) -> bytearray:
     limit = configuration.max_body_bytes
     said = request.headers.get("content-length", "0")
     if said.isdecimal() and int(said) > limit:
@@ -87,7 +87,7 @@ async def _body(request: Request, configuration: Configuration) -> bytes:
     except TimeoutError as error:
         sentence = f"The body did not arrive within {configuration.body_seconds:g} seconds."
         raise Refusal(408, sentence, "slow_body") from error
-    return bytes(body)
+    return body
 
 
 def _too_large(limit: int) -> Refusal:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import OutputError
+from ..errors import BackendUnavailable, OutputError
 from . import tables
 from .failpoints import TRANSITIONS, failpoint
 
@@ -31,6 +31,7 @@ class Store:
 
         Raises:
             OutputError: it cannot be opened, or was written by another version.
+            BackendUnavailable: the database's driver is not installed.
         """
         self.clock = clock
         try:
@@ -38,6 +39,9 @@ class Store:
             self.link_secret = self._prepared()
         except SQLAlchemyError as error:
             raise OutputError(f"The store cannot be opened: {getattr(error, 'orig', None) or error}.") from error
+        except ModuleNotFoundError as error:
+            remedy = 'pip install "outpaint_engine[postgres]"'
+            raise BackendUnavailable(f"The store needs {error.name}, which is not installed. Try: {remedy}") from error
         # SQLite lets one writer in and makes the others poll; a lock is fair and does not time out.
         self._one_writer = threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
         self._reader = self.engine.execution_options(**{READ_ONLY: True})

@@ -65,10 +65,10 @@ async def _ended(request: Request, parts: Parts, job: Job) -> Job | None:
         while True:
             if rung.is_set() or now() - looked > LOOK_SECONDS:
                 looked = now()
+                rung.clear()
                 found = await run_in_threadpool(parts.jobs.find, job.owner, job.id)
                 if found is None or found.ended:
                     return found
-                rung.clear()
             if await request.is_disconnected():
                 sentence = "The client hung up. Nothing was charged."
                 await run_in_threadpool(parts.jobs.cancel, job.owner, job.id, "cancelled", sentence)

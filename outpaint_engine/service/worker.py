@@ -1,11 +1,11 @@
 """Threads that run jobs on one loaded pipeline: claim, run step by step, publish. They know nothing of HTTP."""
 
 import dataclasses
-import io
 import json
 import threading
 import time
 
+import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ImageError, OutputError, RequestError
@@ -43,7 +43,7 @@ class Workers:
         self.last_run_fine = True
 
     def start(self) -> None:
-        """Begin; the first thread warms the engines before it takes a job."""
+        """Begin; each thread warms the engines before it takes a job."""
         count = self._configuration.workers
         self._threads = [threading.Thread(target=self._work, name=f"worker-{index}") for index in range(count)]
         self._threads.append(threading.Thread(target=self._prune, name="prune"))
@@ -73,24 +73,22 @@ class Workers:
                 if not self.warm:
                     self._warm_up()
                 claim = self._leases.claim()
-                if claim is None:
-                    self._wake.acquire(timeout=IDLE_SECONDS)
-                else:
+                if claim is not None:
                     self._run(claim)
+                elif not self._wake.acquire(timeout=IDLE_SECONDS) and not self.last_run_fine:
+                    # Nobody sends requests to a server that is not ready: it must find out by itself.
+                    self._warm_up()
             except Exception as error:
                 # The store or the disk failed. The lease of the job, if one was held, ends by itself.
                 record_failure(error, "work")
                 self._stopping.wait(1)
 
     def _warm_up(self) -> None:
+        """Run one step on grey, which also shows whether the engines work."""
         side = self._configuration.canvas_sides[0]
-        grey = b"P6 8 8 255 " + bytes([127]) * 192
-        from PIL import Image
-
-        picture = Image.open(io.BytesIO(grey))
-        request = OutpaintRequest(image=picture, width=side, height=side, offset_x=side // 2, num_inference_steps=1)
+        grey = np.full((8, 8, 3), 127, np.uint8)
         try:
-            self._pipeline(request)
+            self._pipeline(image=grey, width=side, height=side, offset_x=side // 2, num_inference_steps=1)
         except Exception:
             self.last_run_fine = False
             raise

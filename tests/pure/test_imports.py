@@ -29,8 +29,7 @@ SERVED = importlib.util.find_spec("fastapi") is not None
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(outpaint_engine.__path__, "outpaint_engine.")
-    if module.name != "outpaint_engine.__main__"
-    and (SERVED or not module.name.startswith("outpaint_engine.service."))
+    if module.name != "outpaint_engine.__main__" and (SERVED or not module.name.startswith("outpaint_engine.service."))
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Gate, Running, until
+from .running import Gate, Running, until
 
 Serve = Callable[..., Running]
 JSON = {"content-type": "application/json"}
@@ -49,7 +49,7 @@ def test_paths_and_methods(shared: Running, method: str, path: str, status: int)
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from .conftest import servers
+    from .running import servers
 
     with servers(tmp_path_factory.mktemp("shared")) as start:
         running = start(max_body_bytes=100_000, max_image_bytes=60_000, body_seconds=0.5).entered(10**6)

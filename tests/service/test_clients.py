@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .conftest import Running
+from .running import Running
 
 SLUG = "sd1.5-outpaint"
 Serve = Callable[..., Running]

@@ -2,11 +2,11 @@
 
 import importlib.util
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from outpaint_engine.errors import BackendUnavailable
 from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.store import Store
 
-from .conftest import until
+from .running import until
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def keys(url: str) -> list[dict[str, Any]]:
 
 def test_a_key_that_is_made_opens_the_door(url: str) -> None:
     key = run("keys", "create", "--owner", "ann", "--credits", "2.5", "--store", url).output.strip()
-    assert Accounts(Store(url)).owner_of(key) == "ann"
+    with closing(Store(url)) as store:
+        assert Accounts(store).owner_of(key) == "ann"
     assert [(row["owner"], row["balance"], row["disabled"]) for row in keys(url)] == [("ann", "2.5", False)]
 
 
@@ -84,19 +85,27 @@ def test_without_the_extra_the_pip_line_is_said(words: tuple[str, ...], monkeypa
 def test_the_demo_is_served_and_stops_when_asked(tmp_path: Path, body: dict[str, Any]) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: the extra `cpu`")
     url = f"sqlite:///{tmp_path}/store.db"
-    key = Accounts(Store(url)).create_key("ann", 10**6)
+    key = run("keys", "create", "--owner", "ann", "--credits", "1", "--store", url).output.strip()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    (tmp_path / "small.toml").write_text("canvas_sides = [128]\ncanvas_default = 128\nsteps = [2, 9]\nsteps_default = 2\n")
+    (tmp_path / "small.toml").write_text(
+        "canvas_sides = [128]\ncanvas_default = 128\nsteps = [2, 9]\nsteps_default = 2\n"
+    )
     command = [sys.executable, "-m", "outpaint_engine", "serve", "--port", str(port), "--store", url]
     more = ["--results", str(tmp_path / "out"), "--configuration", str(tmp_path / "small.toml")]
-    with subprocess.Popen([*command, *more], stderr=subprocess.PIPE, env=dict(os.environ)) as process:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": key}, timeout=30) as client:
+    address = f"http://127.0.0.1:{port}"
+    with (
+        subprocess.Popen([*command, *more], stderr=subprocess.PIPE) as process,
+        httpx2.Client(base_url=address, headers={"x-api-key": key}, timeout=30) as client,
+    ):
+        try:
             until(lambda: answers(client), 30)
             answer = client.post("/v1/sd1.5-outpaint", json=body)
-            assert answer.status_code == 200 and answer.content.startswith(b"\xff\xd8\xff")
-        process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=20)[1].decode()
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=20)[1].decode()
+        finally:
+            process.kill()
+    assert answer.status_code == 200 and answer.content.startswith(b"\xff\xd8\xff")
     assert process.returncode == 0, said
     assert "/v1/sd1.5-outpaint 200" in said and key not in said and body["prompt"] not in said
 

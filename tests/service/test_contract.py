@@ -13,7 +13,7 @@ from outpaint_engine.service.answers import Refusal
 from outpaint_engine.service.configuration import Configuration, credits_text
 from outpaint_engine.service.contract import body_schema, order_from
 
-from .conftest import encoded
+from .running import encoded
 
 DEFAULT = Configuration()
 

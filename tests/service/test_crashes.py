@@ -4,6 +4,7 @@ A few transitions are in every run; `OUTPAINT_CRASHES=20 python -m pytest tests/
 them, 20 times each.
 """
 
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -26,14 +27,19 @@ from outpaint_engine.service.store import Store
 from outpaint_engine.service.tables import accounts, jobs
 from outpaint_engine.service.tables import ledger as entries
 
-from .conftest import until
+from .running import until
 from .toy_server import main
 
 REPEATS = int(os.environ.get("OUTPAINT_CRASHES", "0"))
 EVERY = [point for point in FAILPOINTS if not point.startswith("grant")]
 """Grants are made by an operator's command, not by the server."""
-FEW = ["submit:committed", "claim:committed", "result:written", "publish:uncommitted", "publish:committed"]
-POINTS = EVERY if REPEATS else FEW
+FEW = [
+    ("sqlite", "submit:committed"),
+    ("sqlite", "result:written"),
+    ("sqlite", "publish:uncommitted"),
+    ("postgresql", "publish:committed"),
+]
+CASES = list(itertools.product(("sqlite", "postgresql"), EVERY)) if REPEATS else FEW
 PASSES = {"submit": 3, "picture": 3, "claim": 2, "beat": 3}
 """How often a day passes a transition for certain, so that repeats die at another pass."""
 GRANTED = 10_000_000
@@ -42,7 +48,7 @@ FORKS.set_forkserver_preload(["tests.service.toy_server"])
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty store."""
     if request.param == "sqlite":
@@ -171,7 +177,7 @@ def check_books(store: Store, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("turn", range(1, max(1, REPEATS) + 1))
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("database", "point"), CASES, indirect=["database"])
 def test_nothing_is_lost_or_charged_twice_when_the_process_dies(
     database: str, tmp_path: Path, body: dict[str, Any], point: str, turn: int
 ) -> None:

@@ -1,7 +1,7 @@
 """The worker's side of a job: claimed for a time, kept by heartbeats, ended exactly once. Time is the test's."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, body: dict[str, Any]) -> Bench:
-    return Bench(tmp_path, body)
+def bench(tmp_path: Path, body: dict[str, Any]) -> Iterator[Bench]:
+    made = Bench(tmp_path, body)
+    yield made
+    made.store.close()
 
 
 def test_jobs_are_claimed_in_the_order_in_which_they_came(bench: Bench) -> None:
@@ -246,5 +248,3 @@ def test_progress_is_written_at_most_twice_a_second(bench: Bench) -> None:
         claim, _ = bench.leases.beat(claim, step, 50)
         steps.append(bench.state(job).step)
     assert steps == [0, 3, 3, 5]
-
-

@@ -1,6 +1,8 @@
 """The store, the ledger, the accounts and the configuration, without any server."""
 
 import stat
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,9 @@ from outpaint_engine.service.tables import ledger as entries
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path}/store.db")
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(f"sqlite:///{tmp_path}/store.db")) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize(
@@ -38,14 +41,13 @@ def test_wal_is_used_only_where_sqlite_keeps_its_commits(version: tuple[int, ...
     assert journal_mode(version)[0] == mode
 
 
-def test_only_its_owner_may_read_the_store(tmp_path: Path) -> None:
-    Store(f"sqlite:///{tmp_path}/store.db")
+def test_only_its_owner_may_read_the_store(store: Store, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "store.db").stat().st_mode) == 0o600
 
 
-def test_the_link_secret_outlives_the_process(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/store.db"
-    assert Store(url).link_secret == Store(url).link_secret
+def test_the_link_secret_outlives_the_process(store: Store) -> None:
+    with closing(Store(str(store.engine.url))) as again:
+        assert again.link_secret == store.link_secret
 
 
 def test_a_store_of_another_version_is_refused(store: Store) -> None:
@@ -55,7 +57,9 @@ def test_a_store_of_another_version_is_refused(store: Store) -> None:
         Store(str(store.engine.url))
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:////no/such/folder/store.db", "postgresql+psycopg://127.0.0.1:1/x"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:////no/such/folder/store.db", "postgresql+psycopg://127.0.0.1:1/x"]
+)
 def test_a_store_that_cannot_be_opened_says_so(url: str) -> None:
     if url.startswith("postgresql"):
         pytest.importorskip("psycopg", reason="psycopg is not installed: the extra `postgres`")

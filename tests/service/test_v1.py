@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import Gate, Running, encoded, until
+from .running import Gate, Running, encoded, until
 
 PRICE = 10_900
 Serve = Callable[..., Running]
