@@ -108,7 +108,7 @@ class BatchingEngine(Engine):
             feeds = {name: np.concatenate([call.feeds[name] for call in batch]) for name in batch[0].feeds}
             try:
                 outputs = self.engine.run(feeds)
-            except EngineError:
+            except Exception:
                 # Too much for the device, or one caller's fault: let each have its own answer.
                 pass
             else:

@@ -33,13 +33,25 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+EXAMPLE = {
+    # 32x32 pixels of one blue.
+    "image": (
+        "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAK0lEQVR42u3NQQEAQAQAMC6mJOKIeiX4"
+        "bQWW1ROXXhwTCAQCgUAgEAgEWz4UUwGyVbqoHAAAAABJRU5ErkJggg=="
+    ),
+    "prompt": "sunset mountains",
+    "scale": 2,
+}
 POST_ANSWERS = errors(401, 404, 406, 408, 409, 413, 422, 429, 500, 503)
 
 
 def body_document(configuration: Configuration) -> dict[str, Any]:
     """The request body and headers of both POSTs."""
     return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body_schema(configuration)}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": body_schema(configuration), "example": EXAMPLE}},
+        },
         "parameters": [
             {
                 "name": "Idempotency-Key",

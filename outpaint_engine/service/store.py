@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import BackendUnavailable, OutputError
@@ -105,10 +105,10 @@ def journal_mode(version: tuple[int, ...]) -> tuple[str, str]:
 def _opened(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_size=20, max_overflow=40, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, max_overflow=40)
-    path = engine.url.database
+    path = make_url(url).database
     if not path or path == ":memory:":
         raise OutputError("The store must be a file or a PostgreSQL URL: one in memory is lost with the process.")
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, max_overflow=40)
     _make_private(Path(path))
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)

@@ -1,7 +1,7 @@
-"""`python -m tests.service.load [WORKERS]`: the demo model behind `outpaint serve`, measured with 1, 8 and 200 clients.
+"""`python -m tests.service.load [WORKERS [throughput] [crowd]]`: the demo behind `outpaint serve`, measured.
 
-Prints pictures a second one by one and at 8 clients, whether the pictures are equal byte for byte, then what 200
-clients at once were answered and the server's memory before and after.
+`throughput`: pictures a second one by one and at 8 clients, and whether they are equal byte for byte.
+`crowd`: what 200 clients at once were answered, three times, and the server's memory before and after.
 """
 
 import base64
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ requests_per_minute = 100000
 """
 
 
-def main(workers: str = "4") -> None:
+def main(workers: str = "4", *parts: str) -> None:
     folder = Path(tempfile.mkdtemp())
     url = f"sqlite:///{folder}/store.db"
     key = Accounts(Store(url)).create_key("load", 10**9)
@@ -46,16 +47,26 @@ def main(workers: str = "4") -> None:
         base = f"http://127.0.0.1:{port}"
         with httpx2.Client(base_url=base, headers={"x-api-key": key}, timeout=120, limits=limits) as client:
             wait(client)
-            measure(client, server.pid)
+            for part in parts or ("throughput", "crowd"):
+                {"throughput": throughput, "crowd": crowd}[part](client, server.pid)
         server.terminate()
 
 
-def measure(client: httpx2.Client, process: int) -> None:
-    def one(seed: int, side: int = 256, steps: int = 10) -> httpx2.Response:
-        fields: dict[str, Any] = {"image": PICTURE, "prompt": "sunset mountains", "seed": seed, "scale": 0.5}
-        more = {"img_width": side, "img_height": side, "num_inference_steps": steps, "offset_x": 64, "offset_y": 64}
-        return client.post("/v1/sd1.5-outpaint", json=fields | more)
+def sender(client: httpx2.Client, side: int, steps: int) -> Callable[[int], httpx2.Response]:
+    """Sends the request with a seed and waits for its picture."""
+    fields: dict[str, Any] = {
+        "image": PICTURE,
+        "prompt": "sunset mountains",
+        "scale": 0.5,
+        "offset_x": 64,
+        "offset_y": 64,
+    }
+    fields |= {"img_width": side, "img_height": side, "num_inference_steps": steps}
+    return lambda seed: client.post("/v1/sd1.5-outpaint", json=fields | {"seed": seed})
 
+
+def throughput(client: httpx2.Client, process: int) -> None:
+    one = sender(client, 256, 10)
     one(0)
     began = time.perf_counter()
     alone = [one(seed).content for seed in range(REQUESTS)]
@@ -64,13 +75,16 @@ def measure(client: httpx2.Client, process: int) -> None:
         began = time.perf_counter()
         together = [answer.content for answer in pool.map(one, range(REQUESTS))]
         many = REQUESTS / (time.perf_counter() - began)
-    print(
-        f"one by one {single:.2f}/s, {CLIENTS} clients {many:.2f}/s: {many / single:.2f}x; equal: {alone == together}"
-    )
-    for turn in range(2):
+    print(f"one by one {single:.2f}/s, {CLIENTS} clients {many:.2f}/s: {many / single:.2f}x", flush=True)
+    print(f"pictures equal byte for byte: {alone == together}", flush=True)
+
+
+def crowd(client: httpx2.Client, process: int) -> None:
+    one = sender(client, 128, 2)
+    for turn in range(3):
         before = memory(process)
         with ThreadPoolExecutor(CROWD) as pool:
-            statuses = [answer.status_code for answer in pool.map(lambda seed: one(seed, 128, 2), range(CROWD))]
+            statuses = [answer.status_code for answer in pool.map(one, range(CROWD))]
         counted = dict(collections.Counter(statuses))
         print(f"{CROWD} clients, turn {turn + 1}: {counted}; memory {before} -> {memory(process)} MiB", flush=True)
 

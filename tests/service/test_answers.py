@@ -93,7 +93,7 @@ def test_a_body_that_does_not_come_is_408(shared: Running) -> None:
 def test_a_url_picture_is_refused_with_the_reason(shared: Running, body: dict[str, Any]) -> None:
     answer = shared.post(body | {"image": "http://127.0.0.1/a.png"})
     assert answer.status_code == 406
-    assert answer.json()["error"] == "image: this server takes no pictures by URL; send base64 or a data URL."
+    assert answer.json()["error"].startswith("image") and "by URL" in answer.json()["error"]
 
 
 def test_a_full_queue_is_503_and_reads_go_on(serve: Serve, body: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from outpaint_engine.service.answers import Refusal
 from outpaint_engine.service.configuration import Configuration, credits_text
 from outpaint_engine.service.contract import body_schema, order_from
+from outpaint_engine.service.documents import EXAMPLE
 
 from .running import encoded
 
@@ -155,6 +156,10 @@ def test_spacing_and_order_do_not_change_the_fingerprint(body: dict[str, Any]) -
     turned = json.dumps(dict(reversed(body.items())), indent=3).encode()
     assert order(body).fingerprint == order_from(turned, DEFAULT).fingerprint
     assert order(body | {"seed": 8}).fingerprint != order(body).fingerprint
+
+
+def test_the_example_of_the_document_is_taken() -> None:
+    assert order(EXAMPLE).fields["prompt"] == "sunset mountains"
 
 
 def test_the_schema_follows_the_configuration() -> None:
