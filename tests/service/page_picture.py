@@ -19,7 +19,7 @@ COMPARED_AT = 64
 def main() -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
-    configuration = Configuration(canvas_sides=(384, 512), canvas_default=512)
+    configuration = Configuration(canvas_sides=(256, 384), canvas_default=384)
     with (
         tempfile.TemporaryDirectory() as folder,
         served(Path(folder), configuration) as server,
@@ -37,7 +37,7 @@ def main() -> None:
         browser.find_element("id", "prompt").send_keys("green hills under a blue sky with clouds")
         browser.find_element("id", "key").send_keys(server.key)
         browser.execute_script(
-            "document.forms[0].elements.seed.value = 4; document.querySelector('[value=\"512x384\"]').click()"
+            "document.forms[0].elements.seed.value = 4; document.querySelector('[value=\"384x256\"]').click()"
         )
         browser.find_element("id", "run").click()
         reach("done")
