@@ -20,7 +20,11 @@ GONE = 499
 """Nobody reads this answer: the client has hung up."""
 LOOK_SECONDS = 1.0
 DISCONNECT_SECONDS = 0.1
-PICTURE = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
+PICTURE = {
+    "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+    # With `base64`.
+    "application/json": {"schema": {"type": "object", "properties": {"image": {"type": "string"}}}},
+}
 
 
 def v1_routes(parts: Parts) -> APIRouter:

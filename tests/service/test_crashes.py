@@ -205,3 +205,27 @@ def test_nothing_is_lost_or_charged_twice_when_the_process_dies(
     check_books(store, folder)
     store.close()
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_two_processes_share_a_store_and_one_finishes_what_the_other_died_on(
+    database: str, tmp_path: Path, body: dict[str, Any]
+) -> None:
+    folder = tmp_path / "results"
+    store = Store(database)
+    key = Accounts(store).create_key("tester", GRANTED)
+    with (
+        httpx2.Client(headers={"x-api-key": key}, timeout=20) as client,
+        Process(database, folder) as healthy,
+        Process(database, folder, "claim:committed@3") as doomed,
+    ):
+        assert healthy.ready(client) and doomed.ready(client)
+        for _ in range(10):
+            answer = client.post(f"{healthy.url}/v2/sd1.5-outpaint", json=body | {"num_inference_steps": 40})
+            assert answer.status_code == 200
+        until(lambda: doomed.died)
+        until(lambda: all_ended(store), 20)
+    check_books(store, folder)
+    with store.reading() as connection:
+        assert set(connection.execute(select(jobs.c.state)).scalars()) == {"COMPLETED"}
+    store.close()
