@@ -6,7 +6,7 @@ rows. Nothing runs in the background, and nothing waits while there is nobody to
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -53,8 +53,8 @@ class BatchingEngine(Engine):
         self._expected = 1
         """Callers seen together lately: as many are worth waiting for."""
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run, alone or with others; the caller owns what it gets."""
+    def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
+        """Run, alone or with others; the caller owns what it gets: the outputs that `wanted` names, None is all."""
         call = _Call(feeds)
         with self._changed:
             self._waiting.append(call)
@@ -68,7 +68,7 @@ class BatchingEngine(Engine):
         if call.error is not None:
             raise call.error
         assert call.outputs is not None
-        return call.outputs
+        return {name: value for name, value in call.outputs.items() if wanted is None or name in wanted}
 
     def close(self) -> None:
         """Close the engine beneath."""

@@ -123,6 +123,11 @@ def test_an_answer_is_the_callers_to_change() -> None:
     assert (second == 2).all()
 
 
+@pytest.mark.parametrize(("wanted", "names"), [(None, ["y"]), (("y",), ["y"]), ((), [])])
+def test_only_the_outputs_asked_for_are_given(wanted: tuple[str, ...] | None, names: list[str]) -> None:
+    assert list(engine(Recorder()).run({"x": np.ones((1, 3), np.float32)}, wanted)) == names
+
+
 @pytest.mark.parametrize("name", ["inputs", "outputs", "device", "precision"])
 def test_it_says_of_itself_what_the_engine_beneath_says(name: str) -> None:
     inner = FunctionEngine(Recorder(), {"x": ("B", 3)}, {"y": ("B", 3)})
