@@ -24,6 +24,7 @@ from .health import health_routes
 from .jobs import Jobs
 from .leases import Leases
 from .links import Links
+from .page import page_router
 from .parts import Parts
 from .results import Results
 from .store import Store
@@ -51,6 +52,7 @@ def create_app(configuration: Configuration, store: Store, results: Results, pip
     app = FastAPI(title="outpaint_engine", version=__version__, lifespan=lifespan, redirect_slashes=False)
     metrics = parts.workers.metrics
     app.add_middleware(Guard, metrics=metrics)
+    app.include_router(page_router(configuration))
     app.include_router(health_routes(parts))
     for routes in (v1_routes(parts), v2_routes(parts)):
         app.include_router(routes, dependencies=[Depends(KEY)])

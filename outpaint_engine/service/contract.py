@@ -20,6 +20,7 @@ __all__ = ["Order", "body_schema", "order_from"]
 
 REQUIRED = object()
 RENAMED = {"img_width": "width", "img_height": "height"}
+PICTURE, BY_URL = "Base64 or a data URL of a PNG, JPEG or WebP", ", or its http or https address"
 JSON_TYPES = {"text": "string", "whole": "integer", "number": "number", "flag": "boolean"}
 
 
@@ -95,7 +96,7 @@ def _table(configuration: Configuration) -> tuple[Field, ...]:
     side = Field("", "choice", c.canvas_default, choices=c.canvas_sides, says="Canvas side in pixels.")
     names = tuple(scheduler.name for scheduler in SCHEDULERS)
     return (
-        Field("image", "text", REQUIRED, 1, c.max_body_bytes, says="Base64 or a data URL of a PNG, JPEG or WebP."),
+        Field("image", "text", REQUIRED, 1, c.max_body_bytes, says=PICTURE + BY_URL * c.url_images + "."),
         Field("prompt", "text", REQUIRED, 0, c.max_prompt, says="What the whole picture shows."),
         Field("negative_prompt", "text", None, 0, c.max_prompt, says="What it should not show; NONE means nothing."),
         Field("scheduler", "scheduler", "DDIM", choices=names, says="The sampler; usual aliases are taken too."),

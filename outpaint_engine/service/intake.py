@@ -11,9 +11,10 @@ import re
 import warnings
 from typing import NamedTuple
 
+from ..errors import ImageError
 from .answers import Refusal
 from .configuration import Configuration
-from .fetch import fetch_image
+from .fetch import FetchLimits, fetch_image
 
 __all__ = ["SentPicture", "picture_from"]
 
@@ -37,12 +38,19 @@ def picture_from(image: str, configuration: Configuration) -> SentPicture:
     if re.match(r"https?://", image, re.IGNORECASE):
         if not configuration.url_images:
             raise _refused("this server takes no pictures by URL; send base64 or a data URL.")
-        content = fetch_image(image)
+        content = _fetched(image, configuration.max_image_bytes)
     else:
         content = _decoded(image, configuration.max_image_bytes)
     if len(content) > configuration.max_image_bytes:
         raise _too_large(configuration.max_image_bytes)
     return SentPicture(content, _checked_size(content, configuration.max_pixels))
+
+
+def _fetched(url: str, limit: int) -> bytes:
+    try:
+        return fetch_image(url, FetchLimits(max_bytes=limit))
+    except ImageError as error:
+        raise Refusal(406, str(error), "input") from error
 
 
 def _decoded(image: str, limit: int) -> bytes:
