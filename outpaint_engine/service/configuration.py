@@ -41,7 +41,7 @@ class Configuration:
     max_mask_expand: int = 256
     max_prompt: int = 4000
     """Characters, for each of the two prompts."""
-    url_images: bool = False
+    url_images: bool = True
     """Whether `image` may be an address that the service fetches."""
 
     # What a picture may weigh, checked in this order and before each is read or decoded.

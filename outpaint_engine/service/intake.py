@@ -37,7 +37,7 @@ def picture_from(image: str, configuration: Configuration) -> SentPicture:
     """
     if re.match(r"https?://", image, re.IGNORECASE):
         if not configuration.url_images:
-            raise _refused("this server takes no pictures by URL; send base64 or a data URL.")
+            raise _refused("is an address, and this server takes no pictures by URL: send base64 or a data URL.")
         content = _fetched(image, configuration.max_image_bytes)
     else:
         content = _decoded(image, configuration.max_image_bytes)

@@ -152,13 +152,14 @@ class Jobs:
         with self._store.reading() as connection:
             return {str(state): int(count) for state, count in connection.execute(query)}
 
-    def full(self) -> bool:
-        """Whether a submission would be refused for want of room; cheap, before its body is read."""
-        with self._store.reading() as connection:
-            return self._queued(connection) >= self._configuration.max_queued
+    def check_traffic(self, owner: str) -> None:
+        """Refuse a submission before its body is read or its picture fetched; `submit` looks again.
 
-    def _queued(self, connection: Connection) -> int:
-        return connection.execute(select(func.count()).where(jobs.c.state == "QUEUED")).scalar_one()
+        Raises:
+            Refusal: 429 or 503, too much is asked for.
+        """
+        with self._store.reading() as connection:
+            self._check_traffic(connection, owner)
 
     def _check_traffic(self, connection: Connection, owner: str) -> None:
         limits = self._configuration
@@ -170,7 +171,8 @@ class Jobs:
         if count >= limits.requests_per_minute:
             wait = max(1, round(oldest - minute_ago + 0.5))
             raise Refusal(429, f"More than {limits.requests_per_minute} requests a minute.", "rate", wait)
-        if self._queued(connection) >= limits.max_queued:
+        queued = connection.execute(select(func.count()).where(jobs.c.state == "QUEUED")).scalar_one()
+        if queued >= limits.max_queued:
             raise Refusal(503, "The queue is full; try again soon.", "queue_full", limits.retry_after)
 
     def _write(self, connection: Connection, identity: str, order: Order, owner: str, awaited: bool) -> Job:

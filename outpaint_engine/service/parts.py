@@ -62,8 +62,9 @@ async def submitted(request: Request, parts: Parts, *, awaited: bool) -> Job:
         raise Refusal(406, f"Idempotency-Key must have 1 to {MAX_KEY} characters.", "input")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Refusal(406, "Invalid content type: send application/json.", "input")
-    if key is None and await run_in_threadpool(parts.jobs.full):
-        raise Refusal(503, "The queue is full; try again soon.", "queue_full", parts.configuration.retry_after)
+    if key is None:
+        # With a key it may be a repetition, which is answered however busy the service is.
+        await run_in_threadpool(parts.jobs.check_traffic, owner)
     async with parts.intake:
         order = await run_in_threadpool(order_from, await _body(request, parts.configuration), parts.configuration)
         retry = Retry(key, _fingerprint(request.url.path, order)) if key else None

@@ -188,7 +188,8 @@ def test_a_full_queue_is_503_and_nothing_is_held(bench: Bench) -> None:
     with pytest.raises(Refusal) as caught:
         bench.submit()
     assert (caught.value.status, caught.value.retry_after) == (503, 5)
-    assert bench.jobs.full()
+    with pytest.raises(Refusal):
+        bench.jobs.check_traffic("ann")
     assert bench.books == (3, 3)
 
 

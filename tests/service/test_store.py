@@ -151,7 +151,7 @@ def test_the_configuration_is_read_from_toml(tmp_path: Path) -> None:
     [
         ("prize = 5", "unknown key 'prize'"),
         ("price = 'x'", "price in the configuration must be like 10900"),
-        ("url_images = 1", "url_images in the configuration must be like False"),
+        ("url_images = 1", "url_images in the configuration must be like True"),
         ("canvas_default = 512", "canvas_default 512 is not one of"),
         ("canvas_sides = [100]\ncanvas_default = 100", "multiples of 8"),
         ("steps_default = 1", "outside steps"),
