@@ -11,6 +11,7 @@ from outpaint_engine import OutpaintPipeline
 
 HERE = Path(__file__).parent
 GAP = 16
+SAMPLING = {"guidance_scale": 2.5, "seed": 3}
 
 
 def beside(*pictures: np.ndarray) -> np.ndarray:
@@ -23,7 +24,7 @@ def beside(*pictures: np.ndarray) -> np.ndarray:
 def before_after(pipe: OutpaintPipeline) -> np.ndarray:
     """The README's example and what its first command makes of it."""
     example = HERE.parent / "examples" / "sunset-mountains.png"
-    result = pipe(image=example, prompt="sunset mountains with sun", width=448, height=256, offset_x=96, seed=3)
+    result = pipe(image=example, prompt="sunset mountains with sun", width=448, height=256, offset_x=96, **SAMPLING)
     with Image.open(example) as before:
         return beside(np.asarray(before), np.asarray(result.images[0]))
 
@@ -33,9 +34,9 @@ def held_out(pipe: OutpaintPipeline) -> np.ndarray:
     rows = []
     for scene in islice(scenes(HELD_OUT_SEED, 200), 0, 54, 9):
         whole = draw(scene, 448, 256)
-        sides = pipe(image=whole[:, 96:352], prompt=scene.caption, width=448, height=256, offset_x=96, seed=3)
+        sides = pipe(image=whole[:, 96:352], prompt=scene.caption, width=448, height=256, offset_x=96, **SAMPLING)
         quarter = {"width": 256, "height": 256, "offset_x": 64, "offset_y": 64}
-        around = pipe(image=whole[64:192, 160:288], prompt=scene.caption, seed=3, **quarter)
+        around = pipe(image=whole[64:192, 160:288], prompt=scene.caption, **quarter, **SAMPLING)
         rows.append(beside(whole, np.asarray(sides.images[0]), np.asarray(around.images[0])))
     return np.vstack(rows)
 
