@@ -1,5 +1,4 @@
-"""Trains the demo model from nothing and exports it: one seeded command, about three hours on two CPU cores
-with AMX, resumable.
+"""Trains the demo model from nothing and exports it: one seeded command, three hours on two AMX cores, resumable.
 
 Order: autoencoder on drawn pictures, latents encoded once, then text encoder and UNet. Held-out scenes, for
 tests and for the figures in the docs, come from another seed (`scenes.HELD_OUT_SEED`).
