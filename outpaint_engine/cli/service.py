@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["keys", "serve"]
 
-LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client")
+LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "httpcore2")
 STORE = "sqlite:///outpaint.db"
 store_option = click.option(
     "--store", "url", default=STORE, show_default=True, envvar="OUTPAINT_STORE", help="SQLite or PostgreSQL URL."

@@ -22,7 +22,7 @@ from ..errors import DestinationError
 
 SAVE_EVERY = 250
 BFLOAT16 = torch.cpu._is_amx_tile_supported()
-"""Half the work where the CPU multiplies bfloat16 in tiles (AMX); on others it is slower than float32."""
+"""Faster where the CPU multiplies bfloat16 in tiles (AMX); on others it was slower than float32."""
 
 
 @dataclass(frozen=True)
