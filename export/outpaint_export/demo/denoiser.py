@@ -6,7 +6,7 @@ mean brightness and night scenes come out too bright. Latents, masks and masked-
 once, before training (`Pool`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,11 @@ from .captions import worded
 from .fit import Plan, fit
 from .scenes import Scene, draw
 
-PLANS = (
-    Plan("denoiser", 2200, 8e-4, seed=2, warmup=200),
-    Plan("denoiser-longer", 3000, 6e-4, seed=5, warmup=200),
-)
-BATCH = 16
-MASKS_A_SCENE = 2
+PLAN = Plan("denoiser", 6000, 7e-4, seed=2, warmup=300)
+BATCH = 32
 DROPPED_CAPTIONS = 0.1
 POOL_SHARES = (0.75, 0.25)
-BLOCK_OUT_CHANNELS = (48, 96, 160, 192)
+BLOCK_OUT_CHANNELS = (64, 128, 192, 192)
 TEXT_WIDTH = 96
 
 
@@ -75,8 +71,8 @@ def new_unet() -> UNet2DConditionModel:
         out_channels=4,
         block_out_channels=BLOCK_OUT_CHANNELS,
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=4,
         norm_num_groups=16,
@@ -87,7 +83,7 @@ def new_unet() -> UNet2DConditionModel:
 class Pool:
     """Scenes of one canvas size, encoded: everything the UNet sees but noise. Latents are scaled, fp16.
 
-    latents (n, 4, h, w); masks (n * MASKS_A_SCENE, 1, h, w), 1 = unknown; masked (n * MASKS_A_SCENE, 4, h, w).
+    latents (n, 4, h, w); masks (n, 1, h, w), 1 = unknown; masked (n, 4, h, w), the masked picture's latents.
     """
 
     captions: list[str]
@@ -119,15 +115,13 @@ def encode_pool(vae: AutoencoderKL, chosen: Iterable[Scene], width: int, height:
     for scene in chosen:
         captions.append(scene.caption)
         pixels = torch.from_numpy(draw(scene, width, height)).permute(2, 0, 1).float() / 127.5 - 1
-        scene_masks = [
-            torch.from_numpy(outpainting_mask(height // 8, width // 8, rng))[None] for _ in range(MASKS_A_SCENE)
-        ]
-        known = [1 - mask.repeat_interleave(8, -1).repeat_interleave(8, -2) for mask in scene_masks]
-        batch = torch.stack([pixels, *(pixels * part for part in known)]).contiguous(memory_format=torch.channels_last)
+        mask = torch.from_numpy(outpainting_mask(height // 8, width // 8, rng))[None]
+        known = 1 - mask.repeat_interleave(8, -1).repeat_interleave(8, -2)
+        batch = torch.stack([pixels, pixels * known]).contiguous(memory_format=torch.channels_last)
         encoded = (vae.encode(batch).latent_dist.mean * vae.config["scaling_factor"]).half()
         latents.append(encoded[0])
-        masks.extend(scene_masks)
-        masked.extend(encoded[1:])
+        masks.append(mask)
+        masked.append(encoded[1])
     return Pool(captions, torch.stack(latents), torch.stack(masks), torch.stack(masked))
 
 
@@ -142,12 +136,11 @@ class Denoiser(nn.Module):
         self.scheduler = new_scheduler()
 
     def loss(self, pools: list[Pool], rng: np.random.Generator) -> Tensor:
-        """Mean squared error of v over one batch; a wide pool gets a smaller batch, so steps cost the same."""
+        """Weighted squared error of v over one batch; a wide pool gets a smaller batch, so steps cost the same."""
         pool = pools[int(rng.choice(len(pools), p=POOL_SHARES))]
         size = max(1, round(BATCH * 32 * 32 / pool.latents[0, 0].numel()))
         index = torch.from_numpy(rng.integers(len(pool.captions), size=size))
-        view = index * MASKS_A_SCENE + torch.from_numpy(rng.integers(MASKS_A_SCENE, size=size))
-        latents = pool.latents[index].float()
+        latents, masks = pool.latents[index].float(), pool.masks[index]
         noise = torch.randn_like(latents)
         timesteps = torch.randint(0, 1000, (size,))
         noisy = self.scheduler.add_noise(latents, noise, timesteps)
@@ -155,20 +148,35 @@ class Denoiser(nn.Module):
         texts = ["" if rng.random() < DROPPED_CAPTIONS else worded(pool.captions[i], rng) for i in index.tolist()]
         tokens = self.tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         context = self.text_encoder(tokens).last_hidden_state
-        sample = torch.cat([noisy, pool.masks[view], pool.masked[view].float()], dim=1)
+        sample = torch.cat([noisy, masks, pool.masked[index].float()], dim=1)
         sample = sample.contiguous(memory_format=torch.channels_last)
-        return nn.functional.mse_loss(self.unet(sample, timesteps, context).sample, target)
+        error = (self.unet(sample, timesteps, context).sample.float() - target).square()
+        weights = noise_weights(self.scheduler.alphas_cumprod[timesteps]) * place_weights(masks)
+        return (weights * error).mean()
 
 
-def train_denoiser(
-    pools: list[Pool], tokenizer: CLIPTokenizer, folder: Path, plans: Sequence[Plan] = PLANS
-) -> Denoiser:
+def noise_weights(alphas_cumprod: Tensor) -> Tensor:
+    """Min-SNR weights (Hang et al. 2023, gamma 5) for v, shape (B, 1, 1, 1): steps with little noise count less.
+
+    Both signal-to-noise ratios are taken plus 1, so that the step from pure noise, which sets the colours, counts.
+    """
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    return ((snr.clamp(max=5) + 1) / (snr + 1)).view(-1, 1, 1, 1)
+
+
+def place_weights(masks: Tensor) -> Tensor:
+    """Shape (B, 1, h, w): 1 where it is painted, 2 there within 3 latents of the picture, 0.2 where it is given."""
+    known = 1 - masks
+    beside = nn.functional.max_pool2d(known, 7, stride=1, padding=3) * masks
+    return masks + beside + 0.2 * known
+
+
+def train_denoiser(pools: list[Pool], tokenizer: CLIPTokenizer, folder: Path, plan: Plan = PLAN) -> Denoiser:
     """Train on `pools`; state and result live in `folder`."""
     model = Denoiser(tokenizer)
     # On a CPU, matrix products one by one are a fifth faster to train through than the fused attention,
     # which the exporter needs.
     model.unet.set_attn_processor(AttnProcessor())
-    for plan in plans:
-        fit(model, lambda rng: model.loss(pools, rng), plan, folder)
+    fit(model, lambda rng: model.loss(pools, rng), plan, folder)
     model.unet.set_attn_processor(AttnProcessor2_0())
     return model

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from ..errors import DestinationError
 
 SAVE_EVERY = 250
-BFLOAT16 = torch.cpu._is_amx_tile_supported()
-"""Faster where the CPU multiplies bfloat16 in tiles (AMX); on others it was slower than float32."""
+BFLOAT16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+"""Faster where the CPU multiplies bfloat16 (AMX, AVX512-BF16); on others it was slower than float32."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .denoiser import Pool, encode_pool, new_scheduler, train_denoiser
 from .scenes import draw, scenes
 
 PICTURES, PICTURES_SEED = 3000, 7
-POOLS = ((256, 256, 2400, 11), (384, 256, 600, 12))
+POOLS = ((256, 256, 4000, 11), (384, 256, 1000, 12))
 """Width, height, scenes and seed of each pool the UNet learns from."""
 CHECKPOINT = "diffusers"
 """The trained model as a diffusers folder, inside the training's: what `outpaint-export parity` compares with."""
