@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .canvas import Placement, plan
     from .engine_set import EngineSet
-    from .engines import Engine, FunctionEngine
+    from .engines import Engine, EngineOptions, FunctionEngine
     from .errors import (
         BackendUnavailable,
         EngineError,
@@ -36,6 +36,7 @@ _HOME = {
     "BackendUnavailable": "errors",
     "Engine": "engines",
     "EngineError": "errors",
+    "EngineOptions": "engines",
     "EngineSet": "engine_set",
     "EngineSetError": "errors",
     "FunctionEngine": "engines",
@@ -56,6 +57,7 @@ __all__ = [
     "BackendUnavailable",
     "Engine",
     "EngineError",
+    "EngineOptions",
     "EngineSet",
     "EngineSetError",
     "FunctionEngine",

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from .components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from .engine_set import EngineSet
-from .engines import Engine, choose_backend
+from .engines import Engine, EngineOptions, choose_backend
 from .errors import EngineSetError, RequestError
 from .prompts import Prompts
 from .request import OutpaintRequest
@@ -35,10 +35,13 @@ class OutpaintPipeline:
         folder: str | Path = "demo",
         *,
         device: str = "auto",
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
         verify: bool = True,
         max_batch: int | None = None,
     ) -> Self:
         """Open an engine set ("demo" is the one that comes with this package) and load it on `device`.
+
+        `options` say in what precision and on how many threads, where the device leaves a choice.
 
         Raises:
             EngineSetError: the folder is missing, incomplete or damaged.
@@ -48,7 +51,7 @@ class OutpaintPipeline:
         backend = choose_backend(device)
 
         def engine(part: str) -> Engine:
-            return backend.load(engine_set.folder / engine_set.artifact(part, backend.format).file, part)
+            return backend.load(engine_set, part, options)
 
         return cls(
             Models(

@@ -1,12 +1,21 @@
 """The engines, and the one table that says which exist. A backend's library is imported when it is used."""
 
 from ..errors import BackendUnavailable
-from .base import Backend, Engine, Probe
+from .base import Backend, Engine, EngineOptions, Probe
 from .batching import BatchingEngine
 from .function import FunctionEngine
 from .onnx import OnnxBackend
 
-__all__ = ["BACKENDS", "Backend", "BatchingEngine", "Engine", "FunctionEngine", "Probe", "choose_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BatchingEngine",
+    "Engine",
+    "EngineOptions",
+    "FunctionEngine",
+    "Probe",
+    "choose_backend",
+]
 
 BACKENDS: tuple[Backend, ...] = (OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu"),)
 """Fastest first: the order in which `auto` tries them."""

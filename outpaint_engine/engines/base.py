@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ..engine_set import EngineSet
 from ..tensors import Array, TensorSpec
 
-__all__ = ["Backend", "Engine", "Probe"]
+__all__ = ["Backend", "Engine", "EngineOptions", "Probe"]
 
 
 class Engine(ABC):
@@ -53,6 +53,18 @@ class Probe:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """How engines are loaded, whatever the backend.
+
+    `precision` is "auto", "fp32", "bf16" or "fp16": what the engine computes in, where a backend can choose;
+    `threads` bounds the CPU threads of one engine, None is every core this process may run on.
+    """
+
+    precision: str = "auto"
+    threads: int | None = None
+
+
 class Backend(ABC):
     """A runtime library that loads artifacts of one format. It never builds and never downloads."""
 
@@ -65,10 +77,10 @@ class Backend(ABC):
         """Look whether this backend can be used; never raises."""
 
     @abstractmethod
-    def load(self, path: Path, part: str) -> Engine:
-        """Load one engine file.
+    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
+        """Load the engine of one part of a set, from the artifact that this backend reads.
 
         Raises:
             BackendUnavailable: the library is missing, or another device than this backend's would run.
-            EngineSetError: the file is not one that this backend reads.
+            EngineSetError: the set has no artifact for this backend, or it is not one that it reads.
         """

@@ -4,14 +4,14 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..engine_set import EngineSet
 from ..errors import BackendUnavailable, EngineError, EngineSetError
 from ..tensors import Array, TensorSpec
-from .base import Backend, Engine, Probe
+from .base import Backend, Engine, EngineOptions, Probe
 
 __all__ = ["OnnxBackend", "OnnxEngine"]
 
@@ -85,18 +85,19 @@ class OnnxBackend(Backend):
             return Probe(False, version, reason=f"this onnxruntime has no {self._provider}", remedy=remedy)
         return Probe(True, version, self.device)
 
-    def load(self, path: Path, part: str) -> Engine:
+    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
         """See `Backend.load`."""
         probe = self.probe()
         if not probe.usable:
             raise BackendUnavailable(f"{self.name} cannot be used: {probe.reason}. Try: {probe.remedy}")
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = _usable_cores()
+        path = engine_set.folder / engine_set.artifact(part, self.format).file
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        settings.intra_op_num_threads = options.threads or _usable_cores()
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=[self._provider])
+            session = onnxruntime.InferenceSession(str(path), settings, providers=[self._provider])
         except Exception as error:
             raise EngineSetError(f"{path} is not a graph that {probe.version} can load: {error}") from error
         runs = session.get_providers()[0]
