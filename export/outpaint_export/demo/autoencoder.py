@@ -20,8 +20,9 @@ CROPS_A_BATCH = 16
 KL_WEIGHT = 1e-4
 PLANS = (
     Plan("autoencoder-crops", 4000, 1.5e-3),
-    Plan("autoencoder-whole", 3500, 6e-4, seed=1),
+    Plan("autoencoder-whole", 2500, 6e-4, seed=1),
 )
+DECODER_PLAN = Plan("decoder", 3500, 8e-4, seed=3)
 
 
 def new_autoencoder() -> AutoencoderKL:
@@ -49,6 +50,13 @@ def train_autoencoder(pictures: NDArray[np.uint8], folder: Path) -> AutoencoderK
     return model
 
 
+def train_decoder(model: AutoencoderKL, pictures: NDArray[np.uint8], folder: Path) -> None:
+    """Sharpen the decoder of a trained `model` in place; latents keep their meaning, so a UNet trained on them fits."""
+    for encoding in (model.encoder, model.quant_conv):
+        encoding.requires_grad_(False)
+    fit(model, lambda rng: _loss(model, _whole(pictures, rng), gradients=1.0), DECODER_PLAN, folder)
+
+
 def _tensor(pictures: NDArray[np.uint8]) -> Tensor:
     scaled = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
     return scaled.contiguous(memory_format=torch.channels_last)
@@ -73,10 +81,10 @@ def _whole(pictures: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
     return _tensor(picture[None])
 
 
-def _loss(model: AutoencoderKL, pixels: Tensor) -> Tensor:
-    """L1 + 0.5 MSE + 0.5 L1 of the picture's gradients + a little KL."""
+def _loss(model: AutoencoderKL, pixels: Tensor, gradients: float = 0.5) -> Tensor:
+    """L1 + 0.5 MSE + `gradients` times the L1 of the picture's gradients + a little KL."""
     posterior = model.encode(pixels).latent_dist
     error = model.decode(posterior.sample()).sample - pixels
-    gradients = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     kl: Tensor = posterior.kl().mean() / posterior.mean[0].numel()
-    return error.abs().mean() + 0.5 * error.square().mean() + 0.5 * gradients + KL_WEIGHT * kl
+    return error.abs().mean() + 0.5 * error.square().mean() + gradients * slopes + KL_WEIGHT * kl

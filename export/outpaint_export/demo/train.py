@@ -1,7 +1,8 @@
 """Trains the demo model from nothing and exports it: one seeded command, three hours on two AMX cores, resumable.
 
-Order: autoencoder on drawn pictures, latents encoded once, then text encoder and UNet. Held-out scenes, for
-tests and for the figures in the docs, come from another seed (`scenes.HELD_OUT_SEED`).
+Order: autoencoder on drawn pictures, latents encoded once, text encoder and UNet, and last the decoder alone, whose
+changes the UNet does not notice. Held-out scenes, for tests and for the figures in the docs, come from another seed
+(`scenes.HELD_OUT_SEED`).
 """
 
 import os
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from ..reference import reference_pipeline
 from ..sources import Origin, Sources
-from .autoencoder import train_autoencoder
+from .autoencoder import train_autoencoder, train_decoder
 from .captions import new_tokenizer
 from .denoiser import Pool, encode_pool, new_scheduler, train_denoiser
 from .scenes import draw, scenes
@@ -34,10 +35,10 @@ def train_demo(folder: Path) -> Sources:
     chosen = scenes(PICTURES_SEED, PICTURES)
     pictures = np.stack([draw(scene) for scene in tqdm(chosen, desc="drawing", total=PICTURES, mininterval=10)])
     vae = train_autoencoder(pictures, folder).eval()
-    del pictures
     pools = [_pool(vae, folder, *pool) for pool in POOLS]
     tokenizer = new_tokenizer()
     denoiser = train_denoiser(pools, tokenizer, folder)
+    train_decoder(vae, pictures, folder)
     origin = Origin("outpaint_engine demo: landscape posters", license="Apache-2.0")
     modules = denoiser.text_encoder, denoiser.unet, vae
     sources = Sources.of_modules(modules, new_scheduler().config, tokenizer, origin)
