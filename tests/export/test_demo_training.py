@@ -8,8 +8,9 @@ import pytest
 import torch
 from outpaint_export.demo import fit as fitting
 from outpaint_export.demo.captions import new_tokenizer, worded
-from outpaint_export.demo.denoiser import new_scheduler, outpainting_mask
+from outpaint_export.demo.denoiser import new_scheduler
 from outpaint_export.demo.fit import Plan, fit
+from outpaint_export.demo.masks import outpainting_mask
 from outpaint_export.demo.scenes import KINDS, TIMES, draw, scenes
 from outpaint_export.errors import DestinationError
 from torch import Tensor, nn

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .captions import worded
 from .fit import Plan, fit
+from .masks import masked_picture, outpainting_mask
 from .scenes import Scene, draw
 
-PLAN = Plan("denoiser", 4800, 7e-4, seed=2, warmup=300)
+PLAN = Plan("denoiser", 3600, 7e-4, seed=2, warmup=300)
 BATCH = 32
 DROPPED_CAPTIONS = 0.1
 POOL_SHARES = (0.75, 0.25)
@@ -92,21 +92,6 @@ class Pool:
     masked: Tensor
 
 
-def outpainting_mask(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """One known rectangle in latent pixels (0), everything around it unknown (1); 10 % know nothing at all."""
-    mask = np.ones((height, width), np.float32)
-    if rng.random() < 0.1:
-        return mask
-    while mask.min() == 1 or mask.max() == 0 or not 0.15 <= mask.mean() <= 0.9:
-        mask[...] = 1
-        top, left = (int(rng.integers(1, size // 2)) * int(rng.random() < 0.4) for size in (height, width))
-        bottom, right = (
-            size - int(rng.integers(1, 3 * size // 4)) * int(rng.random() < 0.5) for size in (height, width)
-        )
-        mask[top:bottom, left:right] = 0
-    return mask
-
-
 @torch.no_grad()
 def encode_pool(vae: AutoencoderKL, chosen: Iterable[Scene], width: int, height: int, seed: int) -> Pool:
     """Draw and encode `chosen` on a canvas of `width` x `height` pixels."""
@@ -116,8 +101,7 @@ def encode_pool(vae: AutoencoderKL, chosen: Iterable[Scene], width: int, height:
         captions.append(scene.caption)
         pixels = torch.from_numpy(draw(scene, width, height)).permute(2, 0, 1).float() / 127.5 - 1
         mask = torch.from_numpy(outpainting_mask(height // 8, width // 8, rng))[None]
-        known = 1 - mask.repeat_interleave(8, -1).repeat_interleave(8, -2)
-        batch = torch.stack([pixels, pixels * known]).contiguous(memory_format=torch.channels_last)
+        batch = torch.stack([pixels, masked_picture(pixels, mask)]).contiguous(memory_format=torch.channels_last)
         encoded = (vae.encode(batch).latent_dist.mean * vae.config["scaling_factor"]).half()
         latents.append(encoded[0])
         masks.append(mask)
