@@ -50,7 +50,7 @@ def train_autoencoder(pictures: NDArray[np.uint8], folder: Path) -> AutoencoderK
     model = new_autoencoder()
     losses = (
         lambda rng: _loss(model, _crops(pictures, rng)),
-        lambda rng: _loss(model, _whole(pictures, rng)),
+        lambda rng: _loss(model, _partly_grey(pictures, rng)),
         lambda rng: _loss_with_mask(model, _whole(pictures, rng), torch.from_numpy(outpainting_mask(32, 32, rng))),
     )
     for plan, loss in zip(PLANS, losses, strict=True):
@@ -81,6 +81,15 @@ def _crops(pictures: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
         crop = pictures[index, top : top + CROP, left : left + CROP]
         crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
     return _tensor(np.stack(crops))
+
+
+def _partly_grey(pictures: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
+    """One whole picture; half of the time a side of it is grey, so that the decoder knows that too."""
+    picture = pictures[rng.integers(len(pictures))].copy()
+    if rng.random() < 0.5:
+        at = 8 * rng.integers(4, 28)
+        (picture[:at], picture[at:], picture[:, :at], picture[:, at:])[rng.integers(4)][...] = 127
+    return _tensor(picture[None])
 
 
 def _whole(pictures: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
