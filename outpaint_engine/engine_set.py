@@ -52,7 +52,8 @@ class EngineSet:
 
     `unet_channels` is 4 (plain checkpoint) or 9 (inpainting checkpoint); `latent_scale` the VAE's scaling
     factor; `latent_factor` pixels per latent; `native_size` the canvas side the model was trained at, in
-    pixels; `scheduler` the content of `scheduler_config.json`.
+    pixels; `scheduler` the content of `scheduler_config.json`. The weights of a `synthetic` set are random numbers: it
+    is for measuring speed.
     """
 
     folder: Path
@@ -66,6 +67,7 @@ class EngineSet:
     artifacts: tuple[Artifact, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    synthetic: bool = False
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> "EngineSet":
@@ -188,6 +190,7 @@ def _from_manifest(folder: Path) -> EngineSet:
             artifacts=artifacts,
             files=dict(manifest["files"]),
             digest=digest_of(folder / MANIFEST),
+            synthetic=bool(manifest["source"].get("synthetic", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EngineSetError(

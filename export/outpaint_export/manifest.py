@@ -57,10 +57,11 @@ def adopt(folder: Path) -> EngineSet:
     return write_manifest(folder, _opened_without(folder).source, {})
 
 
-def write_manifest(folder: Path, source: Mapping[str, str], parts: Mapping[str, PartFacts]) -> EngineSet:
+def write_manifest(folder: Path, source: Mapping[str, Any], parts: Mapping[str, PartFacts]) -> EngineSet:
     """Write the manifest of `folder`, which has none yet, and open the set with it.
 
-    `source` holds name, revision and license; `parts` what the export knows of each part (may be empty).
+    `source` holds name, revision, license and whether it is synthetic; `parts` what the export knows of each part
+    (may be empty).
     """
     plain = _opened_without(folder)
     artifacts = [_artifact(folder, part, parts.get(part)) for part in PARTS]
