@@ -19,6 +19,7 @@ from outpaint_engine.errors import OutpaintError
 from .errors import exit_code
 from .layout import STAGES, SYNTHETIC
 from .parity_command import parity_command
+from .tensorrt.command import tensorrt_command
 
 __all__ = ["commands", "main"]
 
@@ -112,6 +113,7 @@ def demo_command(out: Path, work: Path, overwrite: bool) -> None:
 
 
 commands.add_command(parity_command)
+commands.add_command(tensorrt_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

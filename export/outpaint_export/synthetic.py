@@ -48,7 +48,7 @@ TINY = Architecture(
     unet={
         "sample_size": 16,
         "out_channels": 4,
-        "block_out_channels": (16, 32),
+        "block_out_channels": (32, 64),
         "layers_per_block": 1,
         "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
         "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),

@@ -85,7 +85,8 @@ def _parity_text(parity: Mapping[str, Any]) -> str:
 @click.argument("folder", default="demo")
 def verify(folder: str) -> None:
     """Compare every file of an engine set with the SHA-256 in its manifest."""
-    opened = EngineSet.open(folder)
+    opened = EngineSet.open(folder, verify=False)
+    opened.verify(plans=True)
     if not opened.digest:
         click.echo(f"{opened.folder} has no {MANIFEST}: nothing to compare. Write one with `outpaint-export adopt`.")
         return

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from outpaint_export import sd15
-from outpaint_export.cli import main
 from outpaint_export.graphs import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
 from outpaint_export.synthetic import byte_tokenizer, synthetic_sources
 from outpaint_export.tokenizer_files import write_tokenizer
@@ -19,23 +18,16 @@ from outpaint_engine.prompts.tokens import ClipTokenizer
 pytestmark = pytest.mark.export
 
 
-@pytest.fixture(scope="module")
-def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("synthetic") / "tiny"
-    assert main(["synthetic", "tiny", str(out), "--channels", "4", "--weights", "fp16"]) == 0
-    return out
-
-
-def test_the_manifest_says_that_a_set_is_synthetic(tiny_set: Path, inpainting_set: Path) -> None:
-    source = json.loads((tiny_set / MANIFEST).read_text())["source"]
+def test_the_manifest_says_that_a_set_is_synthetic(synthetic_set: Path, inpainting_set: Path) -> None:
+    source = json.loads((synthetic_set / MANIFEST).read_text())["source"]
     assert source == {"name": "synthetic tiny: random weights", "revision": "", "license": "", "synthetic": True}
-    assert EngineSet.open(tiny_set).synthetic
+    assert EngineSet.open(synthetic_set).synthetic
     assert not EngineSet.open(inpainting_set).synthetic
 
 
-def test_a_run_says_that_its_picture_means_nothing(tiny_set: Path) -> None:
+def test_a_run_says_that_its_picture_means_nothing(synthetic_set: Path) -> None:
     picture = np.full((64, 64, 3), 99, np.uint8)
-    with OutpaintPipeline.from_pretrained(tiny_set, device="cpu") as pipe:
+    with OutpaintPipeline.from_pretrained(synthetic_set, device="cpu") as pipe:
         result = pipe(image=picture, width=128, height=64, prompt="a beach", num_inference_steps=2)
     assert any("synthetic tiny" in note and "means nothing" in note for note in result.notes)
     assert result.images[0].size == (128, 64)

@@ -44,7 +44,9 @@ def text_encoder() -> CLIPTextModel:
 def unet(in_channels: int, **changes: Any) -> UNet2DConditionModel:
     """Two levels with cross-attention on the upper one."""
     torch.manual_seed(2)
-    return UNet2DConditionModel(**{**TINY.unet, "in_channels": in_channels, **changes}).eval()
+    return UNet2DConditionModel(
+        **{**TINY.unet, "block_out_channels": (16, 32), "in_channels": in_channels, **changes}
+    ).eval()
 
 
 def vae() -> AutoencoderKL:
