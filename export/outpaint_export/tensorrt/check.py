@@ -70,6 +70,9 @@ def _feeds(artifact: Artifact, factor: int) -> dict[str, Array]:
 
 
 def _run(graph: Path, feeds: dict[str, Array]) -> Sequence[Array]:
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # One small call does not earn a second copy of all weights.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     answers: Sequence[Array] = session.run(None, feeds)
     return answers

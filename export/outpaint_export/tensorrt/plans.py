@@ -103,9 +103,10 @@ def _build(library: ModuleType, engines: EngineSet, part: str, scratch: Path, op
     half.parent.mkdir()
     options.report(part, "type", 0)
     write_half(graph, part, half)
+    # The graph's nodes refer to each other, so its mapped weights stay until they are looked for.
+    gc.collect()
     options.report(part, "check", 0)
     parity = compare_half(graph, half, source, engines.latent_factor)
-    gc.collect()
     options.report(part, "build", 0)
     profiles = shape_profiles(source, engines.latent_factor, options.buckets)
     cache = None if options.flavour.portable else engines.folder / "engines" / options.flavour.name / "timing.cache"

@@ -29,11 +29,15 @@ def write_half(source: Path, part: str, path: Path) -> None:
     """Write the typed float16 graph of the ONNX file `source` to `path`, large weights beside it in `path` + "_data".
 
     Raises:
-        ConversionError: a weight has a value that float16 cannot hold.
+        ConversionError: a weight has a value that float16 cannot hold, or its file cannot be read.
     """
     model = ir.load(source)
     ShapeInferencePass()(model)
-    to_half(model, part)
+    try:
+        to_half(model, part)
+    except ValueError as error:
+        # onnx-ir's answer to weights in a file that is a link, also a hard one, or too short.
+        raise ConversionError(f"The weights of {source} cannot be read: {error}. Copy the files themselves.") from error
     weights = (value.const_value for value in model.graph.initializers.values())
     size = sum(tensor.nbytes for tensor in weights if tensor is not None)
     ir.save(model, path, external_data=None if size < EMBEDDED_BYTES else f"{path.name}_data")
