@@ -23,7 +23,9 @@ PARITY = "parity.json"
 FORMAT_VERSION = 1
 PARTS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 SD15_LATENT_SCALE = 0.18215
-REMEDY = "Export it again with `outpaint-export onnx SOURCE {folder}`."
+EXPORT_AGAIN = "export it again with `outpaint-export onnx SOURCE {folder}`."
+BUILD_AGAIN = "build its plans again with `outpaint-export tensorrt {folder}`."
+REMEDY = EXPORT_AGAIN[0].upper() + EXPORT_AGAIN[1:]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class EngineSet:
 
     `unet_channels` is 4 (plain checkpoint) or 9 (inpainting checkpoint); `latent_scale` the VAE's scaling
     factor; `latent_factor` pixels per latent; `native_size` the canvas side the model was trained at, in
-    pixels; `scheduler` the content of `scheduler_config.json`.
+    pixels; `scheduler` the content of `scheduler_config.json`. The weights of a `synthetic` set are random numbers: it
+    is for measuring speed.
     """
 
     folder: Path
@@ -66,6 +69,7 @@ class EngineSet:
     artifacts: tuple[Artifact, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    synthetic: bool = False
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> "EngineSet":
@@ -83,7 +87,7 @@ class EngineSet:
                 "Use `demo`, or make one with `outpaint-export onnx SOURCE FOLDER`."
             )
         opened = _from_manifest(path) if (path / MANIFEST).exists() else _from_configs(path)
-        for relative in opened.paths():
+        for relative in opened.paths(plans=False):
             regular_file(path, relative)
         if opened.latent_factor != 8:
             raise EngineSetError(f"{path}: one latent stands for {opened.latent_factor} pixels a side; SD1.5 has 8.")
@@ -107,26 +111,30 @@ class EngineSet:
         measured = _read_json(self.folder, PARITY)
         return measured if measured.get("engine_set") == self.digest else {}
 
-    def paths(self) -> Iterator[str]:
-        """Every file the set names, relative to its folder."""
+    def paths(self, *, plans: bool = True) -> Iterator[str]:
+        """Every file the set names, relative to its folder; `plans` are engines that were built from its graphs."""
         yield from self.files
-        for artifact in self.artifacts:
+        for artifact in self._artifacts(plans):
             yield artifact.file
             yield from artifact.files
 
-    def verify(self) -> None:
-        """Compare every file with the manifest's SHA-256; an `EngineSetError` names the first that differs."""
-        stated = dict(self.files)
-        for artifact in self.artifacts:
-            stated |= artifact.files
-        for relative, sha256 in stated.items():
+    def verify(self, *, plans: bool = False) -> None:
+        """Compare every file with the manifest's SHA-256; an `EngineSetError` names the first that differs.
+
+        Plans are compared when they are loaded, so a set whose plans are gone or damaged opens, and is used without.
+        """
+        stated = dict.fromkeys(self.files.items(), EXPORT_AGAIN)
+        for artifact in self._artifacts(plans):
+            stated |= dict.fromkeys(artifact.files.items(), EXPORT_AGAIN if artifact.format == "onnx" else BUILD_AGAIN)
+        for (relative, sha256), remedy in stated.items():
             if digest_of(regular_file(self.folder, relative)) != sha256:
                 raise EngineSetError(
-                    f"{self.folder / relative} is not the file that was exported: its SHA-256 differs from "
-                    f"{MANIFEST}. Copy the engine set again, or "
-                    + REMEDY[0].lower()
-                    + REMEDY[1:].format(folder=self.folder)
+                    f"{self.folder / relative} is not the file that was exported: its SHA-256 differs from {MANIFEST}. "
+                    f"Copy the engine set again, or {remedy.format(folder=self.folder)}"
                 )
+
+    def _artifacts(self, plans: bool) -> Iterator[Artifact]:
+        return (artifact for artifact in self.artifacts if plans or artifact.format == "onnx")
 
 
 def demo_folder() -> Path:
@@ -188,6 +196,7 @@ def _from_manifest(folder: Path) -> EngineSet:
             artifacts=artifacts,
             files=dict(manifest["files"]),
             digest=digest_of(folder / MANIFEST),
+            synthetic=bool(manifest["source"].get("synthetic", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EngineSetError(

@@ -11,6 +11,7 @@ import numpy as np
 from .canvas import CanvasPlan, paste_back, plan
 from .components import Models, Unet, VaeDecoder
 from .denoise import Guidance, denoiser, guided, guided_calls
+from .engine_set import EngineSet
 from .errors import OutpaintError, RequestError
 from .harmonize import color_match
 from .images import open_picture, to_image
@@ -105,6 +106,7 @@ class OutpaintRun:
         self._texts = self._read_prompts()
         self.notes = (
             *self.plan.warnings,
+            *_weight_notes(models.engine_set),
             *_size_notes(request, models.engine_set.native_size),
             *_timestep_notes(self._walk, models.unet),
             *self._texts.notes,
@@ -223,6 +225,15 @@ class OutpaintRun:
                 reach = self._models.engine_set.native_size // 4
                 painted = color_match(painted, self._canvas, self.plan.mask, reach)
             return paste_back(painted, self._canvas, self.plan.painted_share)
+
+
+def _weight_notes(engine_set: EngineSet) -> list[str]:
+    """What random weights paint must not be taken for a model's work."""
+    if not engine_set.synthetic:
+        return []
+    return [
+        f"The engine set is synthetic ({engine_set.source['name']}), for measuring speed: what it paints means nothing."
+    ]
 
 
 def _size_notes(request: OutpaintRequest, native_size: int) -> list[str]:

@@ -17,8 +17,9 @@ from outpaint_engine.engine_set import PARTS, EngineSet
 from outpaint_engine.errors import OutpaintError
 
 from .errors import exit_code
-from .layout import STAGES
+from .layout import STAGES, SYNTHETIC
 from .parity_command import parity_command
+from .tensorrt.command import tensorrt_command
 
 __all__ = ["commands", "main"]
 
@@ -66,6 +67,28 @@ def adopt_command(folder: Path) -> None:
     _summarise(adopt(folder))
 
 
+@commands.command("synthetic")
+@click.argument("architecture", type=click.Choice(SYNTHETIC))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--channels", type=click.Choice(["4", "9"]), default="9", show_default=True, help="UNet inputs.")
+@click.option("--weights", type=click.Choice(["fp32", "fp16"]), default="fp32", help="fp16 halves the files.")
+@click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
+def synthetic_command(architecture: str, out: Path, channels: str, **given: Any) -> None:
+    """Write an engine set with random weights to the folder OUT, for measuring speed offline.
+
+    sd15 has Stable Diffusion 1.5's size; tiny is for tests.
+    """
+    from .exporting import ExportOptions, export_parts
+    from .opening import silence_libraries
+    from .synthetic import synthetic_sources
+
+    silence_libraries()
+    with _progress() as report:
+        options = ExportOptions(**given, report=report)
+        engines = export_parts(synthetic_sources(architecture, int(channels)), out, options)
+    _summarise(engines)
+
+
 @commands.command("demo")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -90,6 +113,7 @@ def demo_command(out: Path, work: Path, overwrite: bool) -> None:
 
 
 commands.add_command(parity_command)
+commands.add_command(tensorrt_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

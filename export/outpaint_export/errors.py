@@ -2,6 +2,7 @@
 
     OutpaintError
     ├── EngineSetError         from the runtime: the set written or adopted is broken       exit 4
+    ├── BackendUnavailable     from the runtime: TensorRT or a GPU to build on is missing   exit 3
     ├── RequestError           from the runtime: what `parity` is to run leaves its ranges  exit 5
     └── ExportError
         ├── SourceError        the checkpoint cannot be used                                exit 5
@@ -12,9 +13,10 @@
 Each message says what failed, what was expected and what to do next.
 """
 
-from outpaint_engine.errors import EngineSetError, OutpaintError, RequestError
+from outpaint_engine.errors import BackendUnavailable, EngineSetError, OutpaintError, RequestError
 
 __all__ = [
+    "BackendUnavailable",
     "ConversionError",
     "DestinationError",
     "EngineSetError",
@@ -46,7 +48,9 @@ class ParityError(ExportError):
 
 
 def exit_code(error: OutpaintError) -> int:
-    """The exit code of `error`: 2 usage, 4 broken set, 5 input refused."""
+    """The exit code of `error`: 2 usage, 3 library or GPU missing, 4 broken set, 5 input refused."""
     if isinstance(error, DestinationError):
         return 2
+    if isinstance(error, BackendUnavailable):
+        return 3
     return 5 if isinstance(error, SourceError | RequestError) else 4

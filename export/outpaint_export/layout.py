@@ -7,11 +7,13 @@ imports torch, so that a folder can be adopted quickly.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["CLIP_SKIP", "GRAPHS", "MODEL_FILE", "PIPELINES", "STAGES", "TOKENS", "GraphNames"]
+__all__ = ["CLIP_SKIP", "GRAPHS", "MODEL_FILE", "PIPELINES", "STAGES", "SYNTHETIC", "TOKENS", "GraphNames"]
 
 MODEL_FILE = "model.onnx"
 CLIP_SKIP = "clip_skip.{}"
 STAGES = ("load", "export", "check")
+SYNTHETIC = ("sd15", "tiny")
+"""Architectures that `outpaint-export synthetic` fills with random weights."""
 PIPELINES = {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"}
 PIXELS = {0: "batch_size", 2: "height", 3: "width"}
 LATENTS = {0: "batch_size", 2: "latent_height", 3: "latent_width"}

@@ -1,14 +1,15 @@
 """Writes `engine_set.json` for a folder in Optimum's layout: the last step of an export, and all of an adoption.
 
-The facts are read by the runtime's own reader from the folder's configs and from the graphs' headers, so that
-manifest and folder cannot disagree. Weights in files of their own are hashed, not loaded.
+Plans that are built later enter it here too. The facts are read by the runtime's own reader from the folder's configs
+and from the graphs' headers, so that manifest and folder cannot disagree. Weights in files of their own are hashed, not
+loaded.
 """
 
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,22 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from outpaint_engine.engine_set import FORMAT_VERSION, MANIFEST, PARTS, Artifact, EngineSet, digest_of, regular_file
+from outpaint_engine.engine_set import (
+    FORMAT_VERSION,
+    MANIFEST,
+    PARITY,
+    PARTS,
+    Artifact,
+    EngineSet,
+    digest_of,
+    regular_file,
+)
 from outpaint_engine.errors import EngineSetError
 
 from .errors import DestinationError
 from .layout import GRAPHS, MODEL_FILE
 
-__all__ = ["PartFacts", "adopt", "write_manifest"]
+__all__ = ["PartFacts", "adopt", "with_artifacts", "write_manifest"]
 
 NATIVE_OPERATORS = ("Attention", "GroupNormalization")
 PRECISIONS: Mapping[int, str] = {
@@ -57,10 +67,11 @@ def adopt(folder: Path) -> EngineSet:
     return write_manifest(folder, _opened_without(folder).source, {})
 
 
-def write_manifest(folder: Path, source: Mapping[str, str], parts: Mapping[str, PartFacts]) -> EngineSet:
+def write_manifest(folder: Path, source: Mapping[str, Any], parts: Mapping[str, PartFacts]) -> EngineSet:
     """Write the manifest of `folder`, which has none yet, and open the set with it.
 
-    `source` holds name, revision and license; `parts` what the export knows of each part (may be empty).
+    `source` holds name, revision, license and whether it is synthetic; `parts` what the export knows of each part
+    (may be empty).
     """
     plain = _opened_without(folder)
     artifacts = [_artifact(folder, part, parts.get(part)) for part in PARTS]
@@ -76,10 +87,29 @@ def write_manifest(folder: Path, source: Mapping[str, str], parts: Mapping[str, 
         "artifacts": [asdict(artifact) for artifact in artifacts],
         "files": {relative: digest_of(regular_file(folder, relative)) for relative in _config_files(folder)},
     }
-    unfinished = folder / f"{MANIFEST}.partial"
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / MANIFEST)
+    _write_whole(folder / MANIFEST, content)
     return EngineSet.open(folder, verify=False)
+
+
+def with_artifacts(engines: EngineSet, artifacts: Sequence[Artifact]) -> EngineSet:
+    """Let the manifest name `artifacts` instead of those it has, and open the set with it.
+
+    The graphs must stay the same ones: what `outpaint-export parity` found of whole runs goes on to count.
+    """
+    manifest = engines.folder / MANIFEST
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    _write_whole(manifest, {**content, "artifacts": [asdict(artifact) for artifact in artifacts]})
+    changed = EngineSet.open(engines.folder, verify=False)
+    if engines.parity:
+        _write_whole(engines.folder / PARITY, {**engines.parity, "engine_set": changed.digest})
+    return changed
+
+
+def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that a reader sees the old content or the new one, never a part."""
+    unfinished = path.with_name(f"{path.name}.partial")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
 
 
 def _opened_without(folder: Path) -> EngineSet:

@@ -25,11 +25,15 @@ FAMILY = "Only checkpoints of the Stable Diffusion 1.5 family can be exported"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a checkpoint is from: a name to show, its revision and its licence (empty where unknown)."""
+    """Where a checkpoint is from: a name to show, its revision and its licence (empty where unknown).
+
+    `synthetic` weights are random numbers, which nobody trained.
+    """
 
     name: str
     revision: str = ""
     license: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def info(folder: str, as_json: bool) -> None:
     facts: dict[str, Any] = {
         "folder": str(opened.folder),
         "source": dict(opened.source),
+        "synthetic": opened.synthetic,
         "unet_channels": opened.unet_channels,
         "native_size": opened.native_size,
         "prediction_type": opened.prediction_type,
@@ -62,7 +63,7 @@ def info(folder: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for name in ("folder", "source", "unet_channels", "native_size", "prediction_type", "digest"):
+    for name in ("folder", "source", "synthetic", "unet_channels", "native_size", "prediction_type", "digest"):
         click.echo(f"{name:16} {facts[name]}")
     click.echo(f"{'parity':16} {_parity_text(opened.parity)}")
     for artifact in facts["artifacts"]:
@@ -84,7 +85,8 @@ def _parity_text(parity: Mapping[str, Any]) -> str:
 @click.argument("folder", default="demo")
 def verify(folder: str) -> None:
     """Compare every file of an engine set with the SHA-256 in its manifest."""
-    opened = EngineSet.open(folder)
+    opened = EngineSet.open(folder, verify=False)
+    opened.verify(plans=True)
     if not opened.digest:
         click.echo(f"{opened.folder} has no {MANIFEST}: nothing to compare. Write one with `outpaint-export adopt`.")
         return

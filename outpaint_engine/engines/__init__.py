@@ -5,6 +5,7 @@ from .base import Backend, Engine, EngineOptions, Probe
 from .batching import BatchingEngine
 from .function import FunctionEngine
 from .onnx import OnnxBackend
+from .tensorrt import FLAVOURS, TensorRTBackend
 
 __all__ = [
     "BACKENDS",
@@ -17,7 +18,10 @@ __all__ = [
     "choose_backend",
 ]
 
-BACKENDS: tuple[Backend, ...] = (OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu"),)
+BACKENDS: tuple[Backend, ...] = (
+    *map(TensorRTBackend, FLAVOURS),
+    OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu"),
+)
 """Fastest first: the order in which `auto` tries them."""
 
 

@@ -58,11 +58,13 @@ class EngineOptions:
     """How engines are loaded, whatever the backend.
 
     `precision` is "auto", "fp32", "bf16" or "fp16": what the engine computes in, where a backend can choose;
-    `threads` bounds the CPU threads of one engine, None is every core this process may run on.
+    `threads` bounds the CPU threads of one engine, None is every core this process may run on. `cuda_graph` records a
+    GPU's work once a shape and replays it.
     """
 
     precision: str = "auto"
     threads: int | None = None
+    cuda_graph: bool = False
 
 
 class Backend(ABC):

@@ -75,7 +75,7 @@ REFUSED = [
     (("photo.png", "out.png", "--width", "64", "--height", "48"), 5, "Nothing is left to paint"),
     (("photo.png", "out.png", "--left", "16", "--engines", "nowhere"), 4, "no engine set at 'nowhere'"),
     (("photo.png", "out.png", "--left", "16", "--engines", "broken"), 4, "broken/unet/model.onnx is not the file"),
-    (("photo.png", "out.png", "--left", "16", "--device", "cuda"), 3, "no backend for device 'cuda'"),
+    (("photo.png", "out.png", "--left", "16", "--device", "cuda"), 3, "for device 'cuda'"),
     (("photo.png", "missing/out.png", "--left", "16"), 2, "folder 'missing' does not exist"),
     (("photo.png", "out.txt", "--left", "16"), 2, "OUT must end in"),
     (("photo.png", "out.png"), 2, "Say how far to extend"),

@@ -58,3 +58,13 @@ def plain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sets") / "plain"
     export_parts(sources(4, tmp_path_factory.mktemp("tokenizer") / "files"), out, ExportOptions(weights="fp16"))
     return out
+
+
+@pytest.fixture(scope="session")
+def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny synthetic set with 9 channels, written by the command line; not to be changed."""
+    from outpaint_export.cli import main
+
+    out = tmp_path_factory.mktemp("sets") / "synthetic"
+    assert main(["synthetic", "tiny", str(out), "--channels", "9"]) == 0
+    return out

@@ -8,40 +8,14 @@ Prints what each stage took and the peak memory of the whole process; docs/engin
 import json
 import resource
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from outpaint_export import sd15
 from outpaint_export.exporting import ExportOptions, export_parts
-from outpaint_export.sources import Origin, Sources
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from outpaint_export.synthetic import synthetic_sources
 
 from outpaint_engine import OutpaintPipeline
-
-from .tiny_models import tokenizer_files
-
-
-def sources(channels: int, words: Path) -> Sources:
-    """Random modules of the real sizes, each made when its turn comes."""
-
-    def text_encoder() -> CLIPTextModel:
-        torch.manual_seed(1)
-        return CLIPTextModel(CLIPTextConfig(**sd15.TEXT_ENCODER))
-
-    def unet() -> UNet2DConditionModel:
-        torch.manual_seed(2)
-        return UNet2DConditionModel.from_config(sd15.unet(channels))
-
-    def vae() -> AutoencoderKL:
-        torch.manual_seed(3)
-        return AutoencoderKL.from_config(sd15.VAE)
-
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_files(words))
-    return Sources(text_encoder, unet, vae, sd15.SCHEDULER, tokenizer, Origin(f"random SD1.5, {channels} channels"))
 
 
 def peak_gigabytes() -> float:
@@ -61,8 +35,7 @@ def main() -> None:
             flush=True,
         )
 
-    with tempfile.TemporaryDirectory() as words:
-        engine_set = export_parts(sources(channels, Path(words) / "words"), out, ExportOptions(report=report))
+    engine_set = export_parts(synthetic_sources("sd15", channels), out, ExportOptions(report=report))
     exported, export_peak = time.monotonic() - began, peak_gigabytes()
     picture = np.random.default_rng(0).integers(0, 256, (384, 384, 3)).astype(np.uint8)
     with OutpaintPipeline.from_pretrained(out) as pipe:

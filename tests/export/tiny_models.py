@@ -9,9 +9,11 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from outpaint_export import sd15
 from outpaint_export.sources import Origin, Sources
+from outpaint_export.synthetic import ARCHITECTURES
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-TEXT_WIDTH = 32
+TINY = ARCHITECTURES["tiny"]
+TEXT_WIDTH = int(TINY.text_encoder["hidden_size"])
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789,.!?'-"
 MERGES = ("s e", "se a</w>", "s u", "su n</w>", "t h", "th e</w>")
 
@@ -34,50 +36,23 @@ def text_encoder() -> CLIPTextModel:
     """Two layers, width 32."""
     torch.manual_seed(1)
     words = vocabulary()
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(words),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=2 * TEXT_WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=77,
-            bos_token_id=words["<|startoftext|>"],
-            eos_token_id=words["<|endoftext|>"],
-            pad_token_id=words["<|endoftext|>"],
-        )
-    ).eval()
+    end = words["<|endoftext|>"]
+    marks = {"bos_token_id": words["<|startoftext|>"], "eos_token_id": end, "pad_token_id": end}
+    return CLIPTextModel(CLIPTextConfig(**{**TINY.text_encoder, "vocab_size": len(words), **marks})).eval()
 
 
 def unet(in_channels: int, **changes: Any) -> UNet2DConditionModel:
     """Two levels with cross-attention on the upper one."""
     torch.manual_seed(2)
-    settings: dict[str, Any] = {
-        "sample_size": 16,
-        "in_channels": in_channels,
-        "out_channels": 4,
-        "block_out_channels": (16, 32),
-        "layers_per_block": 1,
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "cross_attention_dim": TEXT_WIDTH,
-        "attention_head_dim": 2,
-        "norm_num_groups": 8,
-    }
-    return UNet2DConditionModel(**{**settings, **changes}).eval()
+    return UNet2DConditionModel(
+        **{**TINY.unet, "block_out_channels": (16, 32), "in_channels": in_channels, **changes}
+    ).eval()
 
 
 def vae() -> AutoencoderKL:
     """Factor 8 and four latent channels, as Stable Diffusion 1.5."""
     torch.manual_seed(3)
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 16, 16, 16),
-        norm_num_groups=4,
-        latent_channels=4,
-        sample_size=64,
-    ).eval()
+    return AutoencoderKL(**TINY.vae).eval()
 
 
 def scheduler() -> Mapping[str, Any]:
