@@ -14,7 +14,7 @@ from typing import Any
 from ..engine_set import MANIFEST, Artifact, EngineSet, regular_file
 from ..errors import BackendUnavailable, EngineSetError
 from .base import Backend, Engine, EngineOptions, Probe
-from .cuda import compute_capability, gpu_name
+from .cuda_runtime import compute_capability, gpu_name
 from .tensorrt_engine import LoadedPlan, TensorRTEngine
 
 __all__ = ["FLAVOURS", "Flavour", "TensorRTBackend", "collected_messages"]

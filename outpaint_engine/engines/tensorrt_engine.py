@@ -11,7 +11,7 @@ from ..engine_set import Artifact
 from ..errors import EngineError
 from ..tensors import Array, TensorSpec
 from .base import Engine
-from .cuda import Buffer, RecordedWork, checked
+from .cuda_runtime import Buffer, RecordedWork, checked
 
 __all__ = ["LoadedPlan", "Profile", "TensorRTEngine", "choose_profile"]
 

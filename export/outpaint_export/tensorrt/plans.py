@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from outpaint_engine.engine_set import PARTS, Artifact, EngineSet, digest_of
-from outpaint_engine.engines.cuda import compute_capability
+from outpaint_engine.engines.cuda_runtime import compute_capability
 from outpaint_engine.engines.tensorrt import Flavour, TensorRTBackend
 from outpaint_engine.errors import BackendUnavailable, EngineSetError
 
