@@ -57,6 +57,7 @@ class OutpaintResult:
     plan: CanvasPlan
     notes: tuple[str, ...]
     timings: Timings
+    backend: str
     device: str
     precision: str
     engine_set: str
@@ -209,6 +210,7 @@ class OutpaintRun:
             plan=self.plan,
             notes=self.notes,
             timings=self._timings,
+            backend=engine.backend,
             device=engine.device,
             precision=engine.precision,
             engine_set=self._models.engine_set.digest,
