@@ -99,6 +99,11 @@ class EngineSet:
         have = sorted({artifact.format for artifact in self.artifacts if artifact.part == part})
         raise EngineSetError(f"{self.folder} has no {format} engine for {part}; it has {', '.join(have) or 'none'}.")
 
+    def size_of(self, part: str) -> int:
+        """Bytes of a part's ONNX graph and of the weights beside it."""
+        folder = (self.folder / self.artifact(part).file).parent
+        return sum(path.stat().st_size for path in folder.glob("*.onnx*"))
+
     @cached_property
     def parity(self) -> Mapping[str, Any]:
         """How close whole runs are to diffusers', as measured last; empty if never, or for another manifest."""

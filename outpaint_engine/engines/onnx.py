@@ -3,21 +3,19 @@
 The library is imported on use. Nothing here knows of diffusion.
 """
 
-import importlib.metadata
 import importlib.util
-import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine_set import Artifact, EngineSet
-from ..errors import BackendUnavailable, EngineError, EngineSetError
+from ..engine_set import EngineSet
+from ..errors import EngineError
 from ..tensors import Array, TensorSpec
 from .base import Backend, Engine, EngineOptions, Probe, check_feeds
+from .session import check_precision, check_provider, graph_precision, installed, open_session, settings
 
-__all__ = ["OnnxBackend", "OnnxEngine", "check_provider", "graph_precision", "installed", "open_session", "settings"]
+__all__ = ["OnnxBackend", "OnnxEngine"]
 
 ELEMENT_TYPES = {
     "tensor(float)": np.float32,
@@ -29,10 +27,6 @@ ELEMENT_TYPES = {
 }
 FLAVOURS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 """Distributions that all bring the module `onnxruntime`. Plug-ins such as onnxruntime-ep-openvino are none of them."""
-FATAL = 4
-"""Log severity: failures reach the caller as exceptions, and need not be printed as well."""
-
-Provider = str | tuple[str, Mapping[str, str]]
 
 
 class OnnxEngine(Engine):
@@ -101,7 +95,9 @@ class OnnxBackend(Backend):
         path = engine_set.folder / artifact.file
         session = open_session(path, path, settings(options), [self._provider])
         check_provider(session, self._provider, f"{part} on {self.name}")
-        return OnnxEngine(session, part, self, graph_precision(artifact, session))
+        precision = graph_precision(artifact, session)
+        check_precision(options, precision, f"{part} on {self.name}")
+        return OnnxEngine(session, part, self, precision)
 
     def _probe_runtime(self) -> Probe:
         """Whether there is exactly one onnxruntime and it imports."""
@@ -119,65 +115,6 @@ class OnnxBackend(Backend):
         except Exception as error:  # a broken wheel may raise anything, and a probe never does
             return Probe(False, reason=f"onnxruntime does not import: {error}", remedy=self._remedy)
         return Probe(True, f"onnxruntime {onnxruntime.__version__}", self.device)
-
-
-def settings(options: EngineOptions) -> Any:
-    """Session options that every provider shares."""
-    import onnxruntime
-
-    found = onnxruntime.SessionOptions()
-    found.log_severity_level = FATAL
-    found.intra_op_num_threads = options.threads or usable_cores()
-    return found
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def open_session(graph: Path | bytes, path: Path, session_options: Any, providers: Sequence[Provider] = ()) -> Any:
-    """A session of `graph`, which lies at `path` or was made from what does. It never falls back to other providers.
-
-    Without `providers` it runs on those in its options.
-
-    Raises:
-        EngineSetError: the graph cannot be loaded.
-    """
-    import onnxruntime
-
-    source = graph if isinstance(graph, bytes) else str(graph)
-    try:
-        return onnxruntime.InferenceSession(source, session_options, list(providers) or None, enable_fallback=0)
-    except Exception as error:
-        raise EngineSetError(
-            f"{path} is not a graph that onnxruntime {onnxruntime.__version__} can load: {error}"
-        ) from error
-
-
-def check_provider(session: Any, provider: str, engine: str) -> None:
-    """Compare the provider that runs with the one asked for.
-
-    Raises:
-        BackendUnavailable: another one runs.
-    """
-    runs = session.get_providers()[0]
-    if runs != provider:
-        raise BackendUnavailable(f"{engine} would run on {runs}, not on {provider}. See `outpaint devices`.")
-
-
-def graph_precision(artifact: Artifact, session: Any) -> str:
-    """What a provider computes a graph in that takes it as it is: "fp16" for half-precision graphs, else "fp32"."""
-    kinds = {argument.type for argument in (*session.get_inputs(), *session.get_outputs())}
-    return "fp16" if artifact.precision == "fp16" or "tensor(float16)" in kinds else "fp32"
-
-
-def installed(distribution: str) -> str:
-    """The version of an installed distribution, else an empty text."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _available_providers() -> Sequence[str]:

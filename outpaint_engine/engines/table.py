@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from ..engine_set import PARTS, EngineSet
 from ..errors import BackendUnavailable, EngineSetError
 from .base import Backend, Engine, EngineOptions, Probe
+from .cuda import CudaBackend
 from .onnx import OnnxBackend
+from .openvino import OpenVinoBackend
+from .ort_tensorrt import OrtTensorRTBackend
 
 __all__ = ["BACKENDS", "SHORT_NAMES", "find_backend", "load_engines"]
 
-BACKENDS: tuple[Backend, ...] = (OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu", ("auto", "fp32")),)
+BACKENDS: tuple[Backend, ...] = (
+    OrtTensorRTBackend(),
+    CudaBackend(),
+    OpenVinoBackend(),
+    OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu", ("auto", "fp32")),
+)
 """Fastest first: the order in which "auto" tries them."""
 SHORT_NAMES = {"cpu": "ort-cpu", "openvino": "ort-openvino", "cuda": "ort-cuda"}
 
