@@ -15,7 +15,17 @@ from typing import Any
 
 from .errors import EngineSetError
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "PARITY", "PARTS", "Artifact", "EngineSet", "demo_folder", "digest_of"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "PARITY",
+    "PARTS",
+    "Artifact",
+    "EngineSet",
+    "demo_folder",
+    "digest_of",
+    "regular_file",
+]
 
 MANIFEST = "engine_set.json"
 PARITY = "parity.json"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine_set import EngineSet
+from ..engine_set import EngineSet, regular_file
 from ..tensors import Array
 from .base import Backend, Engine, EngineOptions, Probe
 from .nvidia import NO_GPU, find_gpu
@@ -147,7 +147,7 @@ class CudaBackend(OnnxBackend):
         self.require(options)
         preload_libraries()
         artifact, name = engine_set.artifact(part, self.format), f"{part} on {self.name}"
-        path = engine_set.folder / artifact.file
+        path = regular_file(engine_set.folder, artifact.file)
         session = open_session(path, path, recorded(settings(options)), [(PROVIDER, cuda_options(options))])
         check_provider(session, PROVIDER, name)
         check_assignment(session, name, [PROVIDER], light_elsewhere=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine_set import EngineSet
+from ..engine_set import EngineSet, regular_file
 from ..errors import EngineError
 from ..tensors import Array, TensorSpec
 from .base import Backend, Engine, EngineOptions, Probe, check_feeds
@@ -92,7 +92,7 @@ class OnnxBackend(Backend):
         """See `Backend.load`."""
         self.require(options)
         artifact = engine_set.artifact(part, self.format)
-        path = engine_set.folder / artifact.file
+        path = regular_file(engine_set.folder, artifact.file)
         session = open_session(path, path, settings(options), [self._provider])
         check_provider(session, self._provider, f"{part} on {self.name}")
         precision = graph_precision(artifact, session)

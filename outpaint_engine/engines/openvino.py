@@ -13,24 +13,32 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..engine_set import EngineSet
+from ..engine_set import EngineSet, regular_file
 from ..errors import BackendUnavailable, EngineSetError
 from ..tensors import Array
-from .attention import attention_spelled_out
 from .base import Backend, Bucket, Engine, EngineOptions, Probe
 from .fixed_shapes import FixedShapesEngine, Shapes, bucket_shapes
-from .model_cache import cache_folder, written
+from .model_cache import cache_folder
 from .onnx import OnnxBackend, OnnxEngine
+from .openvino_plugin import (
+    DISTRIBUTION,
+    PLUGIN,
+    PROVIDER,
+    compiled_session,
+    cpu_device,
+    facts,
+    kept_session,
+    provider_options,
+    versions,
+)
 from .processor import has_openvino_wheels, is_intel, lacks_bf16
 from .session import (
     check_assignment,
     check_provider,
-    installed,
-    open_session,
     recorded,
     settings,
     usable_cores,
@@ -38,11 +46,6 @@ from .session import (
 
 __all__ = ["OpenVinoBackend"]
 
-PROVIDER, PLUGIN, DISTRIBUTION = "OpenVINOExecutionProvider", "onnxruntime_ep_openvino", "onnxruntime-ep-openvino"
-HINTS = {"fp32": "f32", "bf16": "bf16"}
-"""OpenVINO's names of the precisions that its CPU device computes in; it takes f16 for bf16."""
-COMPILED = "compiled.onnx"
-"""A graph of one node, an EPContext that names the file of the compiled model beside it."""
 LAYER_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 LEAST_WEIGHTS = 2**28
 """Bytes of UNet weights from which "auto" takes OpenVINO: compiling a smaller one costs more than a picture gains."""
@@ -92,9 +95,9 @@ class OpenVinoBackend(OnnxBackend):
             there = has_openvino_wheels()
             reason = f"{DISTRIBUTION} is not installed" if there else f"{DISTRIBUTION} is not made for this system"
             return Probe(False, runtime.version, "", reason, self._remedy, worth_installing=there and is_intel())
-        version = ", ".join(_versions())
+        version = ", ".join(versions())
         try:
-            device = _cpu_device()
+            device = cpu_device()
         except Exception as error:  # a library that does not fit may raise anything, and a probe never does
             return Probe(False, version, "", f"{DISTRIBUTION} does not load: {error}", self._remedy)
         if device is None:
@@ -111,7 +114,7 @@ class OpenVinoBackend(OnnxBackend):
     def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
         """See `Backend.load`."""
         self.require(options)
-        precision = _precision(options, _cpu_device())
+        precision = _precision(options, cpu_device())
         buckets = options.buckets or (Bucket(engine_set.native_size, engine_set.native_size),)
         inputs = engine_set.artifact(part, self.format).inputs
         return FixedShapesEngine(
@@ -123,9 +126,10 @@ class OpenVinoBackend(OnnxBackend):
     def _open(
         self, engine_set: EngineSet, part: str, precision: str, options: EngineOptions, shapes: Shapes | None
     ) -> Engine:
-        name, device = f"{part} on {self.name}", _cpu_device()
+        name, device = f"{part} on {self.name}", cpu_device()
+        path = regular_file(engine_set.folder, engine_set.artifact(part, self.format).file)
         threads = str(options.threads or usable_cores())
-        kept = cache_folder(engine_set, part, (*_versions(), *_facts(device), precision, threads), shapes)
+        kept = cache_folder(engine_set, part, (*versions(), *facts(device), precision, threads), shapes)
         profiles = Path(tempfile.mkdtemp(prefix="outpaint-"))
 
         def session_options(shapes: Shapes | None) -> Any:
@@ -135,10 +139,9 @@ class OpenVinoBackend(OnnxBackend):
             return found
 
         try:
-            session = _kept_session(kept, session_options(None))
+            session = kept_session(kept, session_options(None))
             if session is None:
-                path = engine_set.folder / engine_set.artifact(part, self.format).file
-                session = _compiled_session(path, session_options(shapes), kept)
+                session = compiled_session(path, session_options(shapes), kept)
             check_provider(session, PROVIDER, name)
             check_assignment(session, name, [PROVIDER])
         except BaseException as error:
@@ -148,45 +151,6 @@ class OpenVinoBackend(OnnxBackend):
                 self._open(engine_set, part, precision, options, None).close()
             raise
         return OpenVinoEngine(session, part, self, precision, profiles)
-
-
-def provider_options(precision: str, threads: str, shapes: Shapes | None) -> dict[str, str]:
-    """The plug-in's options: OpenVINO's own settings as JSON, and the shapes that a graph is compiled for."""
-    settings = {
-        "INFERENCE_PRECISION_HINT": HINTS[precision],
-        "INFERENCE_NUM_THREADS": threads,
-        # Layers report what they compute in; that costs nothing that could be measured.
-        "PERF_COUNT": "YES",
-    }
-    fixed = ",".join(f"{name}[{','.join(map(str, shape))}]" for name, shape in shapes or () if shape)
-    return {"load_config": json.dumps({"CPU": settings}), **({"reshape_input": fixed} if fixed else {})}
-
-
-def _kept_session(kept: Path | None, session_options: Any) -> Any:
-    """A session of what was compiled before; None where there is nothing, or nothing that can be loaded."""
-    if kept is None or not kept.exists():
-        return None
-    try:
-        return open_session(kept / COMPILED, kept / COMPILED, session_options)
-    except EngineSetError:
-        shutil.rmtree(kept, ignore_errors=True)
-        return None
-
-
-def _compiled_session(path: Path, session_options: Any, kept: Path | None) -> Any:
-    """A session of the graph at `path`, whose compiled form is left in `kept`.
-
-    The plug-in's own cache (CACHE_DIR) is not used: with fixed shapes OpenVINO 2026.4 takes what it compiled in one
-    precision for the same graph in another and answers with NaN, and it held a full-size UNet's weights twice.
-    """
-    # Where the weights lie, for a graph that is handed over as bytes.
-    session_options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-    with written(kept) as folder:
-        if folder is not None:
-            session_options.add_session_config_entry("ep.context_enable", "1")
-            session_options.add_session_config_entry("ep.context_embed_mode", "0")
-            session_options.add_session_config_entry("ep.context_file_path", str(folder / COMPILED))
-        return open_session(_graph(path), path, session_options)
 
 
 def precision_of(events: Iterable[Mapping[str, Any]]) -> str:
@@ -202,15 +166,6 @@ def precision_of(events: Iterable[Mapping[str, Any]]) -> str:
     return max(spent, key=spent.__getitem__) if spent else "unknown"
 
 
-def _versions() -> tuple[str, ...]:
-    return tuple(f"{name} {installed(name)}" for name in ("onnxruntime", DISTRIBUTION))
-
-
-def _facts(device: Any) -> tuple[str, ...]:
-    """What tells one processor from another."""
-    return tuple(device.ep_metadata.get(name, "") for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"))
-
-
 def _precision(options: EngineOptions, device: Any) -> str:
     capable = "BF16" in device.ep_metadata.get("OPTIMIZATION_CAPABILITIES", "").split()
     if options.precision == "bf16" and not capable:
@@ -221,29 +176,3 @@ def _precision(options: EngineOptions, device: Any) -> str:
     if options.precision == "auto":
         return "bf16" if capable else "fp32"
     return options.precision
-
-
-def _graph(path: Path) -> Path | bytes:
-    """The graph as OpenVINO's plug-in takes it whole."""
-    try:
-        model = path.read_bytes()
-        spelled_out = attention_spelled_out(model)
-    except (OSError, ValueError) as error:
-        raise EngineSetError(f"{path} is not a graph that can be read: {error}") from error
-    return path if spelled_out is model else spelled_out
-
-
-@cache
-def _cpu_device() -> Any:
-    """The plug-in's CPU device, or None where it offers none; the plug-in is registered once a process."""
-    import onnxruntime
-
-    def found() -> list[Any]:
-        devices = onnxruntime.get_ep_devices()
-        return [each for each in devices if each.ep_name == PROVIDER and each.ep_metadata.get("ov_device") == "CPU"]
-
-    # Another package in this process may have registered it.
-    if not found():
-        library = importlib.import_module(PLUGIN).get_library_path()
-        onnxruntime.register_execution_provider_library(DISTRIBUTION, library)
-    return next(iter(found()), None)

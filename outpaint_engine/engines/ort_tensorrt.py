@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ..engine_set import EngineSet
+from ..engine_set import EngineSet, regular_file
 from ..errors import EngineSetError
 from .base import Bucket, Engine, EngineOptions, Probe
 from .cuda import PROVIDER as CUDA_PROVIDER
@@ -61,7 +61,7 @@ class OrtTensorRTBackend(CudaBackend):
 
     def _open(self, engine_set: EngineSet, part: str, options: EngineOptions, shapes: Shapes | None) -> Engine:
         artifact, name = engine_set.artifact(part, self.format), f"{part} on {self.name}"
-        path, folder = engine_set.folder / artifact.file, engine_set.folder / FOLDER
+        path, folder = regular_file(engine_set.folder, artifact.file), engine_set.folder / FOLDER
         _make_folder(folder)
         providers = [
             (PROVIDER, tensorrt_options(folder, part, shapes, options)),
