@@ -15,7 +15,17 @@ from typing import Any
 
 from .errors import EngineSetError
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "PARITY", "PARTS", "Artifact", "EngineSet", "demo_folder", "digest_of"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "PARITY",
+    "PARTS",
+    "Artifact",
+    "EngineSet",
+    "demo_folder",
+    "digest_of",
+    "regular_file",
+]
 
 MANIFEST = "engine_set.json"
 PARITY = "parity.json"
@@ -102,6 +112,11 @@ class EngineSet:
                 return artifact
         have = sorted({artifact.format for artifact in self.artifacts if artifact.part == part})
         raise EngineSetError(f"{self.folder} has no {format} engine for {part}; it has {', '.join(have) or 'none'}.")
+
+    def size_of(self, part: str) -> int:
+        """Bytes of a part's ONNX graph and of the weights beside it."""
+        folder = (self.folder / self.artifact(part).file).parent
+        return sum(path.stat().st_size for path in folder.glob("*.onnx*"))
 
     @cached_property
     def parity(self) -> Mapping[str, Any]:

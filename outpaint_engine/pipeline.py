@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from .components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from .engine_set import EngineSet
-from .engines import Engine, EngineOptions, choose_backend
+from .engines import EngineOptions, load_engines
 from .errors import EngineSetError, RequestError
 from .prompts import Prompts
 from .request import OutpaintRequest
@@ -41,27 +41,24 @@ class OutpaintPipeline:
     ) -> Self:
         """Open an engine set ("demo" is the one that comes with this package) and load it on `device`.
 
-        `options` say in what precision and on how many threads, where the device leaves a choice.
+        `device` is "auto" or a backend's name, see docs/backends.md; `options` say in what precision and on how many
+        threads, where it leaves a choice, and for which canvas sizes to be ready.
 
         Raises:
             EngineSetError: the folder is missing, incomplete or damaged.
-            BackendUnavailable: the device cannot be used here.
+            BackendUnavailable: the device cannot be used here, or not in that precision.
         """
         engine_set = EngineSet.open(folder, verify=verify)
-        backend = choose_backend(device)
-
-        def engine(part: str) -> Engine:
-            return backend.load(engine_set, part, options)
-
+        engines = load_engines(engine_set, device, options)
         return cls(
             Models(
                 engine_set,
                 NoiseSchedule.from_config(engine_set.scheduler),
                 Prompts(engine_set.folder / "tokenizer"),
-                TextEncoder(engine("text_encoder")),
-                Unet(engine("unet")),
-                VaeEncoder(engine("vae_encoder"), engine_set.latent_scale),
-                VaeDecoder(engine("vae_decoder"), engine_set.latent_scale),
+                TextEncoder(engines["text_encoder"]),
+                Unet(engines["unet"]),
+                VaeEncoder(engines["vae_encoder"], engine_set.latent_scale),
+                VaeDecoder(engines["vae_decoder"], engine_set.latent_scale),
             ),
             max_batch=max_batch,
         )

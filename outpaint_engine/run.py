@@ -12,6 +12,7 @@ from .canvas import CanvasPlan, paste_back, plan
 from .components import Models, Unet, VaeDecoder
 from .denoise import Guidance, denoiser, guided, guided_calls
 from .engine_set import EngineSet
+from .engines.base import Bucket
 from .errors import OutpaintError, RequestError
 from .harmonize import color_match
 from .images import open_picture, to_image
@@ -27,7 +28,7 @@ from .timing import Timings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["OutpaintResult", "OutpaintRun", "Progress", "pictures_per_call"]
+__all__ = ["OutpaintResult", "OutpaintRun", "Progress", "bucket_of", "pictures_per_call"]
 
 SCORES = 2**25
 """Squared latent positions of all pictures in one UNet call: with guidance and SD1.5's 8 heads, the attention scores
@@ -41,6 +42,12 @@ def pictures_per_call(width: int, height: int, most: int | None = None) -> int:
     2 at 512x512 pixels, 1 beyond, 4 at 256x256. On 2 CPU cores more than 4 brought no speed.
     """
     return most or max(1, min(MOST_PICTURES, SCORES // (width * height // 64) ** 2))
+
+
+def bucket_of(request: OutpaintRequest, most: int | None = None) -> Bucket:
+    """The shape of the request's UNet calls, for `EngineOptions.buckets`; `most` as in `pictures_per_call`."""
+    pictures = min(request.num_images, pictures_per_call(request.width, request.height, most))
+    return Bucket(request.width, request.height, pictures * (2 if request.guidance_scale > 1 else 1))
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class OutpaintResult:
     plan: CanvasPlan
     notes: tuple[str, ...]
     timings: Timings
+    backend: str
     device: str
     precision: str
     engine_set: str
@@ -211,6 +219,7 @@ class OutpaintRun:
             plan=self.plan,
             notes=self.notes,
             timings=self._timings,
+            backend=engine.backend,
             device=engine.device,
             precision=engine.precision,
             engine_set=self._models.engine_set.digest,

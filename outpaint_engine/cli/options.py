@@ -1,4 +1,4 @@
-"""Options that several commands share: where the picture goes on the canvas, and how a run is sampled."""
+"""Options that several commands share: where the picture goes on the canvas, how a run is sampled, what runs it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from ..canvas import ANCHORS, Placement
+from ..engines.base import PRECISIONS
 from ..errors import RequestError
 
-__all__ = ["placement_of", "placement_options", "sampling_options"]
+__all__ = ["engine_options", "placement_of", "placement_options", "sampling_options"]
 
 Command = Callable[..., Any]
 CANVAS = ("width", "height", "offset_x", "offset_y")
@@ -81,6 +82,24 @@ def sampling_options(command: Command) -> Command:
         click.option("--num-images", type=int, default=1, show_default=True, help="Seeds count up from --seed."),
         click.option("--infill", default="auto", show_default=True, help="auto, edge, noise or grey."),
         click.option("--color-match/--no-color-match", default=True, help="Match colours at the seam. [on]"),
+    ]
+    return _added(command, options)
+
+
+def engine_options(command: Command) -> Command:
+    """Add the engine set and what runs it: device, precision, threads, CUDA graphs."""
+    options = [
+        click.option("--engines", default="demo", show_default=True, help="An engine set's folder."),
+        click.option("--device", default="auto", show_default=True, help="See `outpaint devices`."),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="auto",
+            show_default=True,
+            help="What the engines compute in, where the device leaves a choice.",
+        ),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads of one engine. [every core]"),
+        click.option("--cuda-graph", is_flag=True, help="On a GPU: record each step's work once and replay it."),
     ]
     return _added(command, options)
 

@@ -13,12 +13,13 @@ from tqdm import tqdm
 from .. import __version__
 from ..canvas import CanvasPlan
 from ..canvas import plan as plan_canvas
+from ..engines import EngineOptions
 from ..errors import OutputError
 from ..images import FORMATS, Picture, encode, open_picture, to_image, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
-from ..run import OutpaintResult, OutpaintRun
-from .options import placement_of, placement_options, sampling_options
+from ..run import OutpaintResult, OutpaintRun, bucket_of
+from .options import engine_options, placement_of, placement_options, sampling_options
 
 __all__ = ["plan", "run"]
 
@@ -28,8 +29,7 @@ __all__ = ["plan", "run"]
 @click.argument("target", metavar="OUT")
 @placement_options
 @sampling_options
-@click.option("--engines", default="demo", show_default=True, help="An engine set's folder.")
-@click.option("--device", default="auto", show_default=True, help="See `outpaint devices`.")
+@engine_options
 @click.option(
     "--batch", type=click.IntRange(1), help="With --num-images: at most this many in one call. [what memory allows]"
 )
@@ -44,12 +44,14 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     outpaint run photo.png square.png --aspect 1:1 --prompt "night sea with moon"
     """
     metadata, as_json, quiet = (options.pop(name) for name in ("metadata", "as_json", "quiet"))
+    loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)
     picture = _picture(source)
     placement = placement_of(picture.size, options)
     request = OutpaintRequest(image=_array(picture), **dataclasses.asdict(placement), **options)
     targets = _targets(target, request.num_images)
-    with OutpaintPipeline.from_pretrained(engines, device=device, max_batch=batch) as pipe:
+    chosen = EngineOptions(**loading, buckets=(bucket_of(request, batch),))
+    with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen, max_batch=batch) as pipe:
         started = pipe.steps(request)
         for note in started.notes:
             click.echo(f"Note: {note}", err=True)
@@ -152,6 +154,7 @@ def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict
         "seed": result.seeds[index],
         "num_images": 1,
         "engine_set": result.engine_set,
+        "backend": result.backend,
         "device": result.device,
         "precision": result.precision,
         "version": __version__,
@@ -178,6 +181,7 @@ def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) ->
 def _report(result: OutpaintResult) -> dict[str, Any]:
     return {
         "seeds": result.seeds,
+        "backend": result.backend,
         "device": result.device,
         "precision": result.precision,
         "engine_set": result.engine_set,
@@ -195,7 +199,7 @@ def _report(result: OutpaintResult) -> dict[str, Any]:
 
 def _summary(target: str, result: OutpaintResult) -> str:
     seeds = ", ".join(map(str, result.seeds))
-    return f"{target}: {result.timings.total:.1f} s on {result.device} ({result.precision}), seed {seeds}"
+    return f"{target}: {result.timings.total:.1f} s on {result.backend} ({result.precision}), seed {seeds}"
 
 
 def _plan_facts(found: CanvasPlan) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engines import Bucket, EngineOptions
 from ..errors import BackendUnavailable
 from ..pipeline import OutpaintPipeline
+from .options import engine_options
 
 if TYPE_CHECKING:
     from ..service.accounts import Accounts
@@ -31,8 +33,7 @@ store_option = click.option(
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine's own needs keys.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@click.option("--engines", default="demo", show_default=True, help="An engine set's folder.")
-@click.option("--device", default="auto", show_default=True, help="See `outpaint devices`.")
+@engine_options
 @store_option
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("outpaint-results"), show_default=True, help="A folder."
@@ -66,7 +67,11 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
         _check_exposure(host, Accounts(store))
         results = Results(options["results"])
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        with OutpaintPipeline.from_pretrained(engines, device=device) as pipe:
+        side = configuration.canvas_default
+        chosen = EngineOptions(
+            options["precision"], options["threads"], (Bucket(side, side),), cuda_graph=options["cuda_graph"]
+        )
+        with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen) as pipe:
             app = create_app(configuration, store, results, pipe)
             # uvicorn's access log would hold signed links.
             uvicorn.run(

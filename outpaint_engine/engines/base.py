@@ -4,19 +4,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from ..engine_set import EngineSet
+from ..engine_set import PARTS, EngineSet
+from ..errors import BackendUnavailable, EngineError, RequestError
 from ..tensors import Array, TensorSpec
 
-__all__ = ["Backend", "Engine", "EngineOptions", "Probe"]
+__all__ = ["PRECISIONS", "Backend", "Bucket", "Engine", "EngineOptions", "Probe", "check_feeds"]
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 class Engine(ABC):
-    """One loaded graph. A context manager; `close` gives its memory back."""
+    """One loaded graph. A context manager; `close` gives its memory back.
+
+    `backend` is the name of what runs it, `device` the hardware, `precision` what it really computes in.
+    """
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+    backend: str
     device: str
     precision: str
 
@@ -42,15 +49,50 @@ class Engine(ABC):
         self.close()
 
 
+def check_feeds(engine: str, inputs: Mapping[str, TensorSpec], feeds: Mapping[str, Array]) -> None:
+    """Compare names, element types, ranks and fixed axes with what the graph takes.
+
+    Raises:
+        EngineError: they differ; the message names `engine` and the input.
+    """
+    if feeds.keys() != inputs.keys():
+        raise EngineError(f"{engine} takes {', '.join(inputs)}; it was given {', '.join(feeds) or 'nothing'}.")
+    for name, spec in inputs.items():
+        value = feeds[name]
+        fits = len(value.shape) == len(spec.shape) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(spec.shape, value.shape, strict=True)
+        )
+        if not fits or value.dtype != spec.dtype:
+            wanted = ", ".join(map(str, spec.shape))
+            raise EngineError(
+                f"{engine} takes {name} as {spec.dtype} [{wanted}]; it was given {value.dtype} {list(value.shape)}."
+            )
+
+
 @dataclass(frozen=True)
 class Probe:
-    """Whether a backend works here: its version and device, or the reason and what to install."""
+    """Whether a backend works here: its version and device, or the reason and what to install.
+
+    `worth_installing`: this machine has the hardware, so that `remedy` would make the backend work.
+    """
 
     usable: bool
     version: str = ""
     device: str = ""
     reason: str = ""
     remedy: str = ""
+    worth_installing: bool = False
+
+
+class Bucket(NamedTuple):
+    """A shape that engines of fixed shapes are made ready for: the canvas in pixels, and the rows of a UNet call.
+
+    With guidance each picture of a call takes two rows.
+    """
+
+    width: int
+    height: int
+    rows: int = 2
 
 
 @dataclass(frozen=True)
@@ -58,21 +100,37 @@ class EngineOptions:
     """How engines are loaded, whatever the backend.
 
     `precision` is "auto", "fp32", "bf16" or "fp16": what the engine computes in, where a backend can choose;
-    `threads` bounds the CPU threads of one engine, None is every core this process may run on. `cuda_graph` records a
-    GPU's work once a shape and replays it.
+    `threads` bounds the CPU threads of one engine, None is every core this process may run on. Engines of fixed
+    shapes are made ready for `buckets` when they are loaded (without any, for the set's native size), and for other
+    shapes when they come. `cuda_graph` records a GPU's work once a shape and replays it.
+
+    Raises:
+        RequestError: there is no such precision, or fewer than one thread.
     """
 
     precision: str = "auto"
     threads: int | None = None
+    buckets: tuple[Bucket, ...] = ()
     cuda_graph: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no backend could do."""
+        if self.precision not in PRECISIONS:
+            raise RequestError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}.")
+        if self.threads is not None and self.threads < 1:
+            raise RequestError(f"threads must be a whole number from 1, not {self.threads}.")
 
 
 class Backend(ABC):
-    """A runtime library that loads artifacts of one format. It never builds and never downloads."""
+    """A runtime library that loads artifacts of one format. It never downloads.
+
+    `precisions` are what `EngineOptions.precision` may ask of it.
+    """
 
     name: str
     device: str
     format: str
+    precisions: tuple[str, ...] = PRECISIONS
 
     @abstractmethod
     def probe(self) -> Probe:
@@ -86,3 +144,24 @@ class Backend(ABC):
             BackendUnavailable: the library is missing, or another device than this backend's would run.
             EngineSetError: the set has no artifact for this backend, or it is not one that it reads.
         """
+
+    def suits(self, engine_set: EngineSet, options: EngineOptions) -> bool:
+        """Whether "auto" may take this backend for a set; decided without loading a library."""
+        formats = {artifact.part for artifact in engine_set.artifacts if artifact.format == self.format}
+        return options.precision in self.precisions and formats.issuperset(PARTS)
+
+    def require(self, options: EngineOptions) -> Probe:
+        """Probe, and check the options, before anything is loaded.
+
+        Raises:
+            BackendUnavailable: the backend cannot be used here, or not in the precision asked for.
+        """
+        probe = self.probe()
+        if not probe.usable:
+            raise BackendUnavailable(f"{self.name} cannot be used: {probe.reason}. Try: {probe.remedy}")
+        if options.precision not in self.precisions:
+            raise BackendUnavailable(
+                f"{self.name} runs in {' or '.join(self.precisions[1:])}, not in {options.precision}. "
+                "See `outpaint devices` for backends that do."
+            )
+        return probe

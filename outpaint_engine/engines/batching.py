@@ -42,7 +42,7 @@ class BatchingEngine(Engine):
     def __init__(self, engine: Engine, *, max_rows: int = 8, patience: float = 0.02) -> None:
         self.engine = engine
         self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.device, self.precision = engine.device, engine.precision
+        self.backend, self.device = engine.backend, engine.device
         specs = (*engine.inputs.values(), *engine.outputs.values())
         growing = all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
         self._max_rows = max_rows if growing else 0
@@ -52,6 +52,11 @@ class BatchingEngine(Engine):
         self._busy = False
         self._expected = 1
         """Callers seen together lately: as many are worth waiting for."""
+
+    @property
+    def precision(self) -> str:  # type: ignore[override]  # read only
+        """Of the engine beneath, which may know it after its first run only."""
+        return self.engine.precision
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
         """Run, alone or with others; the caller owns what it gets: the outputs that `wanted` names, None is all."""

@@ -28,7 +28,7 @@ class FunctionEngine(Engine):
             {name: TensorSpec(name, np.dtype(kinds.get(name, "float32")), shape) for name, shape in specs.items()}
             for specs in (inputs, outputs)
         )
-        self.device, self.precision = "python", "fp32"
+        self.backend, self.device, self.precision = "python", "python", "fp32"
         self._function = function
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:

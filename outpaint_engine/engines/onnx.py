@@ -1,17 +1,19 @@
-"""ONNX Runtime: one engine class, and one row a provider. Imported on use; knows nothing of diffusion."""
+"""ONNX Runtime: sessions as engines, and the backend whose rows differ in their execution provider only.
 
-import importlib.metadata
+The library is imported on use. Nothing here knows of diffusion.
+"""
+
 import importlib.util
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..engine_set import EngineSet
-from ..errors import BackendUnavailable, EngineError, EngineSetError
+from ..engine_set import EngineSet, regular_file
+from ..errors import EngineError
 from ..tensors import Array, TensorSpec
-from .base import Backend, Engine, EngineOptions, Probe
+from .base import Backend, Engine, EngineOptions, Probe, check_feeds
+from .session import check_precision, check_provider, graph_precision, installed, open_session, settings
 
 __all__ = ["OnnxBackend", "OnnxEngine"]
 
@@ -23,29 +25,31 @@ ELEMENT_TYPES = {
     "tensor(int32)": np.int32,
     "tensor(bool)": np.bool_,
 }
-DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+FLAVOURS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+"""Distributions that all bring the module `onnxruntime`. Plug-ins such as onnxruntime-ep-openvino are none of them."""
 
 
 class OnnxEngine(Engine):
     """One ONNX Runtime session."""
 
-    def __init__(self, session: Any, name: str, device: str) -> None:
+    def __init__(self, session: Any, part: str, backend: Backend, precision: str) -> None:
         self._session = session
-        self._options = _path_to_outputs()
-        self._name = name
-        self.device = device
+        self._partial = _path_to_outputs()
+        self._name = f"{part} on {backend.name}"
+        self.backend, self.device, self.precision = backend.name, backend.device, precision
         self.inputs = {spec.name: spec for spec in map(_spec, session.get_inputs())}
         self.outputs = {spec.name: spec for spec in map(_spec, session.get_outputs())}
-        kinds = {spec.dtype for spec in self.outputs.values()}
-        self.precision = "fp16" if np.dtype(np.float16) in kinds else "fp32"
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
         """Run the session; element types must be the graph's."""
-        if self._session is None:
+        # Another thread may close this engine during the run.
+        session = self._session
+        if session is None:
             raise EngineError(f"{self._name} was closed.")
+        check_feeds(self._name, self.inputs, feeds)
         names = list(self.outputs if wanted is None else wanted)
         try:
-            values = self._session.run(names, dict(feeds), None if wanted is None else self._options)
+            values = self._run_session(session, names, feeds, None if wanted is None else self._partial)
         except Exception as error:
             shapes = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in feeds.items())
             raise EngineError(f"{self._name} failed on {shapes}: {error}") from error
@@ -55,55 +59,68 @@ class OnnxEngine(Engine):
         """Drop the session."""
         self._session = None
 
+    def _run_session(
+        self, session: Any, names: Sequence[str], feeds: Mapping[str, Array], run_options: Any
+    ) -> Sequence[Array]:
+        return session.run(names, dict(feeds), run_options)
+
 
 class OnnxBackend(Backend):
-    """ONNX Runtime with one execution provider, which must be the one that really runs."""
+    """ONNX Runtime with one execution provider, which must be the one that really runs.
+
+    As it is, a row for a provider of the library itself that needs no options. On 2 cores of an AMD EPYC, switching
+    the memory arena or spinning off made the demo's UNet 1.2 times as slow, and flushing denormals, memory patterns
+    and prepacking made no difference: the library's defaults stay.
+    """
 
     format = "onnx"
 
-    def __init__(self, name: str, device: str, provider: str, extra: str) -> None:
-        self.name, self.device, self._provider, self._extra = name, device, provider, extra
+    def __init__(self, name: str, device: str, provider: str, extra: str, precisions: tuple[str, ...]) -> None:
+        self.name, self.device, self.precisions = name, device, precisions
+        self._provider, self._remedy = provider, f'pip install "outpaint_engine[{extra}]"'
 
     def probe(self) -> Probe:
         """See `Backend.probe`."""
-        remedy = f'pip install "outpaint_engine[{self._extra}]"'
+        runtime = self._probe_runtime()
+        if runtime.usable and self._provider not in _available_providers():
+            return Probe(
+                False, runtime.version, reason=f"this onnxruntime has no {self._provider}", remedy=self._remedy
+            )
+        return runtime
+
+    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
+        """See `Backend.load`."""
+        self.require(options)
+        artifact = engine_set.artifact(part, self.format)
+        path = regular_file(engine_set.folder, artifact.file)
+        session = open_session(path, path, settings(options), [self._provider])
+        check_provider(session, self._provider, f"{part} on {self.name}")
+        precision = graph_precision(artifact, session)
+        check_precision(options, precision, f"{part} on {self.name}")
+        return OnnxEngine(session, part, self, precision)
+
+    def _probe_runtime(self) -> Probe:
+        """Whether there is exactly one onnxruntime and it imports."""
         if importlib.util.find_spec("onnxruntime") is None:
-            return Probe(False, reason="onnxruntime is not installed", remedy=remedy)
-        flavours = [name for name in DISTRIBUTIONS if _installed(name)]
+            return Probe(False, reason="onnxruntime is not installed", remedy=self._remedy)
+        flavours = [name for name in FLAVOURS if installed(name)]
         if len(flavours) > 1:
             return Probe(
                 False,
                 reason=f"{' and '.join(flavours)} overwrite each other's files",
-                remedy=f"pip uninstall -y {' '.join(flavours)} && {remedy}",
+                remedy=f"pip uninstall -y {' '.join(flavours)} && {self._remedy}",
             )
         try:
             import onnxruntime
         except Exception as error:  # a broken wheel may raise anything, and a probe never does
-            return Probe(False, reason=f"onnxruntime does not import: {error}", remedy=remedy)
-        version = f"onnxruntime {onnxruntime.__version__}"
-        if self._provider not in onnxruntime.get_available_providers():
-            return Probe(False, version, reason=f"this onnxruntime has no {self._provider}", remedy=remedy)
-        return Probe(True, version, self.device)
+            return Probe(False, reason=f"onnxruntime does not import: {error}", remedy=self._remedy)
+        return Probe(True, f"onnxruntime {onnxruntime.__version__}", self.device)
 
-    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
-        """See `Backend.load`."""
-        probe = self.probe()
-        if not probe.usable:
-            raise BackendUnavailable(f"{self.name} cannot be used: {probe.reason}. Try: {probe.remedy}")
-        import onnxruntime
 
-        path = engine_set.folder / engine_set.artifact(part, self.format).file
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = 3
-        settings.intra_op_num_threads = options.threads or _usable_cores()
-        try:
-            session = onnxruntime.InferenceSession(str(path), settings, providers=[self._provider])
-        except Exception as error:
-            raise EngineSetError(f"{path} is not a graph that {probe.version} can load: {error}") from error
-        runs = session.get_providers()[0]
-        if runs != self._provider:
-            raise BackendUnavailable(f"{self.name} was asked for, but {runs} would run {part}. See `outpaint devices`.")
-        return OnnxEngine(session, f"{part} on {self.name}", self.device)
+def _available_providers() -> Sequence[str]:
+    import onnxruntime
+
+    return onnxruntime.get_available_providers()
 
 
 def _path_to_outputs() -> Any:
@@ -113,19 +130,6 @@ def _path_to_outputs() -> Any:
     options = RunOptions()
     options.only_execute_path_to_fetches = True
     return options
-
-
-def _usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _spec(argument: Any) -> TensorSpec:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ..engine_set import MANIFEST, Artifact, EngineSet, regular_file
-from ..errors import BackendUnavailable, EngineSetError
+from ..errors import EngineSetError
 from .base import Backend, Engine, EngineOptions, Probe
 from .cuda_runtime import compute_capability, gpu_name
 from .tensorrt_engine import LoadedPlan, TensorRTEngine
@@ -74,13 +74,7 @@ class TensorRTBackend(Backend):
 
     def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
         """See `Backend.load`."""
-        probe = self.probe()
-        if not probe.usable:
-            raise BackendUnavailable(f"{self.name} cannot be used: {probe.reason}. Try: {probe.remedy}")
-        if options.precision not in self.precisions:
-            raise BackendUnavailable(
-                f"{self.name} runs in fp16, not in {options.precision}. See `outpaint devices` for backends that do."
-            )
+        probe = self.require(options)
         library = importlib.import_module(self._flavour.module)
         artifact = self._artifact(engine_set, part)
         self.check_origin(engine_set, artifact, library.__version__, compute_capability())

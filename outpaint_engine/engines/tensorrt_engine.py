@@ -10,7 +10,7 @@ import numpy as np
 from ..engine_set import Artifact
 from ..errors import EngineError
 from ..tensors import Array, TensorSpec
-from .base import Engine
+from .base import Engine, check_feeds
 from .cuda_runtime import Buffer, RecordedWork, checked
 
 __all__ = ["LoadedPlan", "Profile", "TensorRTEngine", "choose_profile"]
@@ -40,7 +40,7 @@ class TensorRTEngine(Engine):
         from cuda.bindings import runtime as cuda
 
         self._cuda, self._plan, self._name, self._lock = cuda, plan, name, threading.Lock()
-        self.device, self.precision = "cuda", artifact.precision
+        self.backend, self.device, self.precision = artifact.format, "cuda", artifact.precision
         self.inputs, self.outputs = (_specs(items) for items in (artifact.inputs, artifact.outputs))
         self._profiles = [self._profile(index) for index in range(plan.engine.num_optimization_profiles)]
         # TensorRT-RTX records by itself; of TensorRT's work the stream is recorded.
@@ -59,7 +59,7 @@ class TensorRTEngine(Engine):
         with self._lock:
             if self._context is None:
                 raise EngineError(f"{self._name} was closed.")
-            self._check(feeds)
+            check_feeds(self._name, self.inputs, feeds)
             rows, most = len(next(iter(feeds.values()))), most_rows(self._profiles)
             pieces = [
                 self._run_piece({name: value[start : start + most] for name, value in feeds.items()}, names)
@@ -129,12 +129,6 @@ class TensorRTEngine(Engine):
     def _output_shape(self, name: str) -> Shape:
         return tuple(self._context.get_tensor_shape(name))
 
-    def _check(self, feeds: Mapping[str, Array]) -> None:
-        wanted = {name: spec.dtype for name, spec in self.inputs.items()}
-        given = {name: value.dtype for name, value in feeds.items()}
-        if given != wanted:
-            raise EngineError(f"{self._name} takes {_listed(wanted)}; it was given {_listed(given)}.")
-
     def _require(self, done: bool, what: str) -> None:
         if not done:
             raise EngineError(f"{self._name} could not {what}: {self._plan.logger.last_error}.")
@@ -187,7 +181,3 @@ def _range(profiles: Sequence[Profile]) -> str:
 
 def _specs(items: Sequence[Mapping[str, Any]]) -> dict[str, TensorSpec]:
     return {item["name"]: TensorSpec(item["name"], np.dtype(item["dtype"]), tuple(item["shape"])) for item in items}
-
-
-def _listed(kinds: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {kind}" for name, kind in kinds.items())

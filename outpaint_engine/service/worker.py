@@ -158,6 +158,7 @@ def _report(result: OutpaintResult) -> bytes:
         "notes": list(result.notes),
         "seed": result.seed,
         "timings": result.timings.stages | {"steps": result.timings.steps},
+        "backend": result.backend,
         "device": result.device,
         "precision": result.precision,
         "engine_set": result.engine_set,

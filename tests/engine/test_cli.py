@@ -75,7 +75,10 @@ REFUSED = [
     (("photo.png", "out.png", "--width", "64", "--height", "48"), 5, "Nothing is left to paint"),
     (("photo.png", "out.png", "--left", "16", "--engines", "nowhere"), 4, "no engine set at 'nowhere'"),
     (("photo.png", "out.png", "--left", "16", "--engines", "broken"), 4, "broken/unet/model.onnx is not the file"),
-    (("photo.png", "out.png", "--left", "16", "--device", "cuda"), 3, "for device 'cuda'"),
+    (("photo.png", "out.png", "--left", "16", "--device", "npu"), 3, "no backend 'npu'"),
+    (("photo.png", "out.png", "--left", "16", "--device", "cpu", "--precision", "bf16"), 3, "not in bf16"),
+    (("photo.png", "out.png", "--left", "16", "--precision", "fp8"), 2, "--precision"),
+    (("photo.png", "out.png", "--left", "16", "--threads", "0"), 2, "--threads"),
     (("photo.png", "missing/out.png", "--left", "16"), 2, "folder 'missing' does not exist"),
     (("photo.png", "out.txt", "--left", "16"), 2, "OUT must end in"),
     (("photo.png", "out.png"), 2, "Say how far to extend"),
@@ -167,6 +170,24 @@ def test_schedulers_are_listed_and_taken_by_name_or_alias(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     with Image.open(folder / "out.png") as image:
         assert "Sampler: Euler a," in image.text["parameters"]
+
+
+def test_what_ran_is_in_the_report_and_in_the_picture(folder: Path) -> None:
+    chosen = ("--left", "16", "--device", "ort-cpu", "--precision", "fp32", "--threads", "1", "--json")
+    report = json.loads(outpaint("run", "photo.png", "out.png", *chosen, *QUICK, cwd=folder).stdout)
+    assert (report["backend"], report["device"], report["precision"]) == ("ort-cpu", "cpu", "fp32")
+    with Image.open(folder / "out.png") as image:
+        assert json.loads(image.text["outpaint_engine"])["backend"] == "ort-cpu"
+
+
+def test_a_gpu_that_is_not_there_is_exit_code_3_with_reason_and_pip_line_and_no_picture(folder: Path) -> None:
+    devices = {row["name"]: row for row in json.loads(outpaint("devices", "--json", cwd=folder).stdout)}
+    if devices["ort-cuda"]["usable"]:
+        pytest.skip("this machine has a GPU that works")
+    done = outpaint("run", "photo.png", "out.png", "--left", "16", "--device", "cuda", *QUICK, cwd=folder)
+    assert done.returncode == 3
+    assert devices["ort-cuda"]["reason"].encode() in done.stderr and b"pip install" in done.stderr
+    assert not (folder / "out.png").exists()
 
 
 def test_devices_and_engines_describe_this_machine(folder: Path) -> None:

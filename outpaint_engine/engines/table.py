@@ -1,0 +1,101 @@
+"""Which backends there are, and which one runs: the one asked for, or with "auto" the first that works for the set."""
+
+import warnings
+from collections.abc import Sequence
+
+from ..engine_set import PARTS, EngineSet
+from ..errors import BackendUnavailable, EngineSetError
+from .base import Backend, Engine, EngineOptions, Probe
+from .cuda import CudaBackend
+from .onnx import OnnxBackend
+from .openvino import OpenVinoBackend
+from .ort_tensorrt import OrtTensorRTBackend
+from .tensorrt import FLAVOURS, TensorRTBackend
+
+__all__ = ["BACKENDS", "SHORT_NAMES", "find_backend", "load_engines"]
+
+BACKENDS: tuple[Backend, ...] = (
+    *map(TensorRTBackend, FLAVOURS),
+    OrtTensorRTBackend(),
+    CudaBackend(),
+    OpenVinoBackend(),
+    OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu", ("auto", "fp32")),
+)
+"""Fastest first: the order in which "auto" tries them."""
+SHORT_NAMES = {"cpu": "ort-cpu", "openvino": "ort-openvino", "cuda": "ort-cuda"}
+
+
+def find_backend(device: str) -> Backend:
+    """The backend of that name ("ort-cpu"), or short name ("cpu").
+
+    Raises:
+        BackendUnavailable: there is none.
+    """
+    name = SHORT_NAMES.get(device, device)
+    for backend in BACKENDS:
+        if backend.name == name:
+            return backend
+    known = ", ".join(["auto", *SHORT_NAMES, *(backend.name for backend in BACKENDS)])
+    raise BackendUnavailable(f"This version has no backend {device!r}; it has {known}. See `outpaint devices`.")
+
+
+def load_engines(engine_set: EngineSet, device: str, options: EngineOptions) -> dict[str, Engine]:
+    """The engines of a set's four parts, on the backend asked for; "auto" takes the first that works for this set.
+
+    "auto" warns where it took a slower backend than this machine could have, and says what to install.
+
+    Raises:
+        BackendUnavailable: it cannot be used here; the message says why and what to install.
+        EngineSetError: a graph cannot be loaded.
+    """
+    if device != "auto":
+        return _load(find_backend(device), engine_set, options)
+    passed_over: list[str] = []
+    candidates = [backend for backend in BACKENDS if backend.suits(engine_set, options)]
+    for backend in candidates:
+        probe = backend.probe()
+        if not probe.usable:
+            if probe.worth_installing:
+                passed_over.append(_advice(backend, probe))
+            continue
+        try:
+            engines = _load(backend, engine_set, options)
+        except (BackendUnavailable, EngineSetError) as error:
+            if backend is candidates[-1]:
+                raise
+            passed_over.append(f"{backend.name} was passed over: {error}")
+            continue
+        _warn(passed_over, backend)
+        return engines
+    raise BackendUnavailable(_nothing_works(candidates, options))
+
+
+def _load(backend: Backend, engine_set: EngineSet, options: EngineOptions) -> dict[str, Engine]:
+    backend.require(options)
+    engines: dict[str, Engine] = {}
+    try:
+        for part in PARTS:
+            engines[part] = backend.load(engine_set, part, options)
+    except BaseException:
+        for engine in engines.values():
+            engine.close()
+        raise
+    return engines
+
+
+def _advice(backend: Backend, probe: Probe) -> str:
+    return f"{backend.name} would be faster on this machine: {probe.reason}. Try: {probe.remedy}"
+
+
+def _warn(passed_over: Sequence[str], chosen: Backend) -> None:
+    """Once a process and text, which is what Python's own filter does with one place in the code."""
+    for text in passed_over:
+        warnings.warn(f"{text} (Running on {chosen.name}; --device {chosen.name} silences this.)", stacklevel=4)
+
+
+def _nothing_works(candidates: Sequence[Backend], options: EngineOptions) -> str:
+    if not candidates:
+        return f"No backend can run this engine set in {options.precision}. See `outpaint devices`."
+    probes = [(backend, backend.probe()) for backend in candidates]
+    reasons = " ".join(f"{backend.name}: {probe.reason}; try {probe.remedy}." for backend, probe in probes)
+    return f"No backend can be used. {reasons}"
