@@ -74,9 +74,9 @@ def test_a_weight_out_of_bounds_is_refused_with_the_bounds(text: str, weight: st
 def test_reading_takes_time_proportional_to_the_length(unit: str) -> None:
     def seconds(length: int) -> float:
         text = unit * (length // len(unit))
-        began = time.perf_counter()
+        began = time.thread_time()
         parse(text)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     seconds(20_000)
     assert min(seconds(160_000) for _ in range(3)) < 32 * min(seconds(20_000) for _ in range(3))
