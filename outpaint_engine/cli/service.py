@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import BackendUnavailable
-from ..pipeline import OutpaintPipeline
 
 if TYPE_CHECKING:
     from ..service.accounts import Accounts
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["keys", "serve"]
 
-LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "httpcore2")
+LIBRARIES = ("fastapi", "fastapi_offline", "uvicorn", "sqlalchemy", "prometheus_client", "httpcore2")
 STORE = "sqlite:///outpaint.db"
 store_option = click.option(
     "--store", "url", default=STORE, show_default=True, envvar="OUTPAINT_STORE", help="SQLite or PostgreSQL URL."
@@ -54,6 +53,7 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
     from ..service.app import create_app
     from ..service.configuration import Configuration
     from ..service.results import Results
+    from ..service.sharing import load_shared
 
     path = options["configuration"]
     configuration = Configuration.read(path) if path else Configuration()
@@ -66,8 +66,8 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
         _check_exposure(host, Accounts(store))
         results = Results(options["results"])
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        with OutpaintPipeline.from_pretrained(engines, device=device) as pipe:
-            app = create_app(configuration, store, results, pipe)
+        with load_shared(engines, device, configuration) as model:
+            app = create_app(configuration, store, results, model)
             # uvicorn's access log would hold signed links.
             uvicorn.run(
                 app,

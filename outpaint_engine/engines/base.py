@@ -1,5 +1,6 @@
 """What every engine and every backend is: two verbs and a close."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Self
 from ..engine_set import EngineSet
 from ..tensors import Array, TensorSpec
 
-__all__ = ["Backend", "Engine", "EngineOptions", "Probe"]
+__all__ = ["Backend", "Engine", "EngineOptions", "Probe", "usable_cores"]
 
 
 class Engine(ABC):
@@ -63,6 +64,11 @@ class EngineOptions:
 
     precision: str = "auto"
     threads: int | None = None
+
+
+def usable_cores() -> int:
+    """How many CPU cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Backend(ABC):

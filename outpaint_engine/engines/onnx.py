@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from ..engine_set import EngineSet
 from ..errors import BackendUnavailable, EngineError, EngineSetError
 from ..tensors import Array, TensorSpec
-from .base import Backend, Engine, EngineOptions, Probe
+from .base import Backend, Engine, EngineOptions, Probe, usable_cores
 
 __all__ = ["OnnxBackend", "OnnxEngine"]
 
@@ -95,7 +94,7 @@ class OnnxBackend(Backend):
         path = engine_set.folder / engine_set.artifact(part, self.format).file
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
-        settings.intra_op_num_threads = options.threads or _usable_cores()
+        settings.intra_op_num_threads = options.threads or usable_cores()
         try:
             session = onnxruntime.InferenceSession(str(path), settings, providers=[self._provider])
         except Exception as error:
@@ -113,11 +112,6 @@ def _path_to_outputs() -> Any:
     options = RunOptions()
     options.only_execute_path_to_fetches = True
     return options
-
-
-def _usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _installed(distribution: str) -> bool:
