@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.security import APIKeyHeader
+from fastapi_offline import FastAPIOffline
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -24,6 +25,7 @@ from .leases import Leases
 from .links import Links
 from .page import page_router
 from .parts import Parts
+from .refused import Refused
 from .results import Results
 from .sharing import SharedModel
 from .store import Store
@@ -48,7 +50,10 @@ def create_app(configuration: Configuration, store: Store, results: Results, mod
         finally:
             await run_in_threadpool(parts.workers.stop)
 
-    app = FastAPI(title="outpaint_engine", version=__version__, lifespan=lifespan, redirect_slashes=False)
+    # As FastAPI, but what /docs loads comes from here and not from a CDN.
+    app = FastAPIOffline(
+        title="outpaint_engine", version=__version__, lifespan=lifespan, redirect_slashes=False, redoc_url=None
+    )
     metrics = parts.workers.metrics
     app.add_middleware(Guard, metrics=metrics)
     app.include_router(page_router(configuration))
@@ -88,4 +93,5 @@ def _parts(configuration: Configuration, store: Store, results: Results, model: 
         links=links,
         workers=workers,
         intake=asyncio.Semaphore(configuration.concurrent_bodies),
+        refused=Refused(configuration.requests_per_minute),
     )
