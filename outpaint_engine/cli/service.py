@@ -14,7 +14,6 @@ import click
 
 from ..engines import Bucket, EngineOptions
 from ..errors import BackendUnavailable
-from ..pipeline import OutpaintPipeline
 from .options import engine_options
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["keys", "serve"]
 
-LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "httpcore2")
+LIBRARIES = ("fastapi", "fastapi_offline", "uvicorn", "sqlalchemy", "prometheus_client", "httpcore2")
 STORE = "sqlite:///outpaint.db"
 store_option = click.option(
     "--store", "url", default=STORE, show_default=True, envvar="OUTPAINT_STORE", help="SQLite or PostgreSQL URL."
@@ -55,6 +54,7 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
     from ..service.app import create_app
     from ..service.configuration import Configuration
     from ..service.results import Results
+    from ..service.sharing import load_shared
 
     path = options["configuration"]
     configuration = Configuration.read(path) if path else Configuration()
@@ -71,8 +71,8 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
         chosen = EngineOptions(
             options["precision"], options["threads"], (Bucket(side, side),), cuda_graph=options["cuda_graph"]
         )
-        with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen) as pipe:
-            app = create_app(configuration, store, results, pipe)
+        with load_shared(engines, device, configuration, chosen) as model:
+            app = create_app(configuration, store, results, model)
             # uvicorn's access log would hold signed links.
             uvicorn.run(
                 app,

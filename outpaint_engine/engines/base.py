@@ -1,5 +1,6 @@
 """What every engine and every backend is: two verbs and a close."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from ..engine_set import PARTS, EngineSet
 from ..errors import BackendUnavailable, EngineError, RequestError
 from ..tensors import Array, TensorSpec
 
-__all__ = ["PRECISIONS", "Backend", "Bucket", "Engine", "EngineOptions", "Probe", "check_feeds"]
+__all__ = ["PRECISIONS", "Backend", "Bucket", "Engine", "EngineOptions", "Probe", "check_feeds", "usable_cores"]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -119,6 +120,11 @@ class EngineOptions:
             raise RequestError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}.")
         if self.threads is not None and self.threads < 1:
             raise RequestError(f"threads must be a whole number from 1, not {self.threads}.")
+
+
+def usable_cores() -> int:
+    """How many CPU cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Backend(ABC):

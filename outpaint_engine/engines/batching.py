@@ -6,7 +6,7 @@ rows. Nothing runs in the background, and nothing waits while there is nobody to
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ..tensors import Array
 from .base import Engine
 
 __all__ = ["BatchingEngine"]
+
+
+RowBound = int | Callable[[Mapping[str, Array]], int]
 
 
 class _Call:
@@ -35,21 +38,22 @@ class _Call:
 class BatchingEngine(Engine):
     """Merges concurrent calls whose arrays differ in their first axis only, up to `max_rows` rows.
 
-    A leader waits at most `patience` seconds, and only while callers of the batch before are still to come back.
-    A graph with a fixed or missing first axis is run one call at a time.
+    `max_rows` may be a function of a call's arrays, for an engine that can take fewer rows the larger they are. A
+    leader waits at most `patience` seconds, and only while callers of the batch before are still to come back. `lanes`
+    is how many calls the engine runs at one time. A graph with a fixed or missing first axis is run call by call.
     """
 
-    def __init__(self, engine: Engine, *, max_rows: int = 8, patience: float = 0.02) -> None:
+    def __init__(self, engine: Engine, *, max_rows: RowBound = 8, patience: float = 0.02, lanes: int = 1) -> None:
         self.engine = engine
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.backend, self.device = engine.backend, engine.device
         specs = (*engine.inputs.values(), *engine.outputs.values())
-        growing = all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
-        self._max_rows = max_rows if growing else 0
-        self._patience = patience
+        self._growing = all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
+        self._max_rows = max_rows
+        self._patience, self._lanes = patience, lanes
         self._changed = threading.Condition()
         self._waiting: list[_Call] = []
-        self._busy = False
+        self._running = 0
         self._expected = 1
         """Callers seen together lately: as many are worth waiting for."""
 
@@ -64,10 +68,11 @@ class BatchingEngine(Engine):
         with self._changed:
             self._waiting.append(call)
             self._changed.notify_all()
-            while not call.ended and self._busy:
+            while not (leads := self._may_lead(call)) and not call.ended:
                 self._changed.wait()
-            leads = not call.ended
-            self._busy = self._busy or leads
+            if leads:
+                self._waiting.remove(call)
+                self._running += 1
         if leads:
             self._lead(call)
         if call.error is not None:
@@ -79,14 +84,24 @@ class BatchingEngine(Engine):
         """Close the engine beneath."""
         self.engine.close()
 
+    def _may_lead(self, call: _Call) -> bool:
+        """Whether nobody has taken the call along and a lane is free for it."""
+        return call in self._waiting and self._running < self._lanes
+
+    def _most(self, call: _Call) -> int:
+        """How many rows a batch with this call may have."""
+        if not self._growing:
+            return call.rows
+        return self._max_rows(call.feeds) if callable(self._max_rows) else self._max_rows
+
     def _gathered(self, first: _Call) -> list[_Call]:
-        """Wait for those who are expected, then take `first` and what fits beside it out of the line."""
+        """Wait for those who are expected, then take what fits beside `first` out of the line."""
         deadline = time.monotonic() + self._patience
-        while len(self._waiting) < self._expected and (left := deadline - time.monotonic()) > 0:
+        while 1 + len(self._waiting) < self._expected and (left := deadline - time.monotonic()) > 0:
             self._changed.wait(left)
-        batch, rows = [first], first.rows
+        batch, rows, most = [first], first.rows, self._most(first)
         for call in self._waiting:
-            if call is not first and call.shape == first.shape and rows + call.rows <= self._max_rows:
+            if call.shape == first.shape and rows + call.rows <= most:
                 batch.append(call)
                 rows += call.rows
         self._waiting = [call for call in self._waiting if call not in batch]
@@ -103,9 +118,9 @@ class BatchingEngine(Engine):
                 for call in batch:
                     if not call.ended:
                         call.error = EngineError("The call that this one was merged with was interrupted.")
-                # Those who waited meanwhile and those who ran may all be back for the next call.
-                self._expected = min(len(batch) + len(self._waiting), max(1, self._max_rows))
-                self._busy = False
+                # Those who waited meanwhile and those who ran may all be back for the next call, as far as they fit.
+                self._expected = min(len(batch) + len(self._waiting), max(1, self._most(first) // first.rows))
+                self._running -= 1
                 self._changed.notify_all()
 
     def _run_batch(self, batch: list[_Call]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from ..engine_set import EngineSet, regular_file
 from ..errors import BackendUnavailable, EngineSetError
 from ..tensors import Array
-from .base import Backend, Bucket, Engine, EngineOptions, Probe
+from .base import Backend, Bucket, Engine, EngineOptions, Probe, usable_cores
 from .fixed_shapes import FixedShapesEngine, Shapes, bucket_shapes
 from .model_cache import cache_folder
 from .onnx import OnnxBackend, OnnxEngine
@@ -41,7 +41,6 @@ from .session import (
     check_provider,
     recorded,
     settings,
-    usable_cores,
 )
 
 __all__ = ["OpenVinoBackend"]

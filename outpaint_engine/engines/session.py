@@ -1,14 +1,13 @@
 """ONNX Runtime's sessions: opened without falling back, and checked for what really runs them."""
 
 import importlib.metadata
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..engine_set import Artifact
 from ..errors import BackendUnavailable, EngineSetError
-from .base import EngineOptions
+from .base import EngineOptions, usable_cores
 
 __all__ = [
     "check_assignment",
@@ -19,7 +18,6 @@ __all__ = [
     "open_session",
     "recorded",
     "settings",
-    "usable_cores",
 ]
 
 FATAL = 4
@@ -44,11 +42,6 @@ def recorded(session_options: Any) -> Any:
     """Session options with which a session remembers which provider takes which node, for `check_assignment`."""
     session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return session_options
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_session(graph: Path | bytes, path: Path, session_options: Any, providers: Sequence[Provider] = ()) -> Any:

@@ -6,15 +6,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.security import APIKeyHeader
+from fastapi_offline import FastAPIOffline
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from .. import __version__
-from ..engines.batching import BatchingEngine
 from ..errors import OutputError
-from ..pipeline import OutpaintPipeline
 from .accounts import Accounts
 from .answers import Refusal, error_answer
 from .configuration import Configuration
@@ -26,7 +25,9 @@ from .leases import Leases
 from .links import Links
 from .page import page_router
 from .parts import Parts
+from .refused import Refused
 from .results import Results
+from .sharing import SharedModel
 from .store import Store
 from .v1 import v1_routes
 from .v2 import v2_routes
@@ -37,9 +38,9 @@ __all__ = ["create_app"]
 KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
 
-def create_app(configuration: Configuration, store: Store, results: Results, pipeline: OutpaintPipeline) -> FastAPI:
-    """The ASGI application. Its workers start and stop with it; store and pipeline stay the caller's to close."""
-    parts = _parts(configuration, store, results, pipeline)
+def create_app(configuration: Configuration, store: Store, results: Results, model: SharedModel) -> FastAPI:
+    """The ASGI application. Its workers start and stop with it; the store and the model stay the caller's to close."""
+    parts = _parts(configuration, store, results, model)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -49,7 +50,10 @@ def create_app(configuration: Configuration, store: Store, results: Results, pip
         finally:
             await run_in_threadpool(parts.workers.stop)
 
-    app = FastAPI(title="outpaint_engine", version=__version__, lifespan=lifespan, redirect_slashes=False)
+    # As FastAPI, but what /docs loads comes from here and not from a CDN.
+    app = FastAPIOffline(
+        title="outpaint_engine", version=__version__, lifespan=lifespan, redirect_slashes=False, redoc_url=None
+    )
     metrics = parts.workers.metrics
     app.add_middleware(Guard, metrics=metrics)
     app.include_router(page_router(configuration))
@@ -76,9 +80,9 @@ def create_app(configuration: Configuration, store: Store, results: Results, pip
     return app
 
 
-def _parts(configuration: Configuration, store: Store, results: Results, pipeline: OutpaintPipeline) -> Parts:
+def _parts(configuration: Configuration, store: Store, results: Results, model: SharedModel) -> Parts:
     leases = Leases(store, results, configuration)
-    workers = Workers(_shared(pipeline, configuration), leases, results, configuration)
+    workers = Workers(model, leases, results, configuration)
     links = Links(configuration.public_url, store.link_secret, configuration.link_seconds, store.clock)
     return Parts(
         configuration=configuration,
@@ -89,13 +93,5 @@ def _parts(configuration: Configuration, store: Store, results: Results, pipelin
         links=links,
         workers=workers,
         intake=asyncio.Semaphore(configuration.concurrent_bodies),
+        refused=Refused(configuration.requests_per_minute),
     )
-
-
-def _shared(pipeline: OutpaintPipeline, configuration: Configuration) -> OutpaintPipeline:
-    """The pipeline with one UNet for all workers, whose calls are merged."""
-    if configuration.workers == 1:
-        return pipeline
-    unet = pipeline.models.unet
-    merged = BatchingEngine(unet.engine, max_rows=2 * configuration.workers)
-    return OutpaintPipeline(pipeline.models._replace(unet=type(unet)(merged)))

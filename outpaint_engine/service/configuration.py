@@ -58,13 +58,15 @@ class Configuration:
     """Of one picture, in millionths of a credit."""
     max_queued: int = 64
     requests_per_minute: int = 60
-    """Accepted jobs of one account."""
+    """Accepted requests of one account, and as many whose body was refused."""
     retry_after: int = 5
     """Seconds that a 503 asks the client to wait."""
 
     # Running and keeping.
     workers: int = 2
     """Requests that are run at one time; they share the loaded model."""
+    load_twice: bool = True
+    """On a CPU, with several workers: load the model a second time for requests that run beside each other."""
     inline_seconds: float = 300.0
     """How long a v1 answer is waited for before the run is given up with a 503."""
     awaited_seconds: float = 10.0

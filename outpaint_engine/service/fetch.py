@@ -23,7 +23,7 @@ from ..errors import ImageError
 from .addresses import is_public
 from .network import CheckedNetwork, Resolve, system_addresses
 
-__all__ = ["FetchLimits", "fetch_image"]
+__all__ = ["FetchLimits", "TooLarge", "fetch_image"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PORTS = {"http": 80, "https": 443}
@@ -33,6 +33,10 @@ UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 UNREADABLE = "image's URL, or one that it redirects to, is not one that can be read."
 NO_ANSWER = "image could not be fetched: its host does not answer as a web server should."
+
+
+class TooLarge(ImageError):
+    """The body has more bytes than allowed."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def fetch_image(
     and for servers with a network of their own.
 
     Raises:
+        TooLarge: there are more bytes than `limits` allow.
         ImageError: the URL is refused or gives no picture within the limits. The message names no address.
     """
     network = CheckedNetwork(time.monotonic() + limits.max_seconds, resolve, allowed)
@@ -140,5 +145,5 @@ def _body(chunks: Iterable[bytes], max_bytes: int) -> bytes:
     for chunk in chunks:
         body += chunk
         if len(body) > max_bytes:
-            raise ImageError(f"image is larger than {max_bytes:,} bytes. Make it smaller first.")
+            raise TooLarge(f"image is larger than {max_bytes:,} bytes.")
     return bytes(body)

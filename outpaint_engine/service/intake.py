@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..errors import ImageError
 from .answers import Refusal
 from .configuration import Configuration
-from .fetch import FetchLimits, fetch_image
+from .fetch import FetchLimits, TooLarge, fetch_image
 
 __all__ = ["SentPicture", "picture_from"]
 
@@ -49,6 +49,8 @@ def picture_from(image: str, configuration: Configuration) -> SentPicture:
 def _fetched(url: str, limit: int) -> bytes:
     try:
         return fetch_image(url, FetchLimits(max_bytes=limit))
+    except TooLarge as error:
+        raise _too_large(limit) from error
     except ImageError as error:
         raise Refusal(406, str(error), "input") from error
 

@@ -18,6 +18,7 @@ from .answers import Refusal
 from .configuration import Configuration
 from .contract import Order
 from .failpoints import failpoint
+from .refused import too_many
 from .results import Results
 from .store import Store
 from .tables import idempotency, jobs, settings
@@ -169,8 +170,7 @@ class Jobs:
         )
         count, oldest = connection.execute(recent).one()
         if count >= limits.requests_per_minute:
-            wait = max(1, round(oldest - minute_ago + 0.5))
-            raise Refusal(429, f"More than {limits.requests_per_minute} requests a minute.", "rate", wait)
+            raise too_many(limits.requests_per_minute, oldest - minute_ago)
         queued = connection.execute(select(func.count()).where(jobs.c.state == "QUEUED")).scalar_one()
         if queued >= limits.max_queued:
             raise Refusal(503, "The queue is full; try again soon.", "queue_full", limits.retry_after)

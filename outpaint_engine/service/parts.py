@@ -13,6 +13,7 @@ from .configuration import Configuration
 from .contract import Order, order_from
 from .jobs import Job, Jobs, Retry
 from .links import Links
+from .refused import Refused
 from .results import Results
 from .store import Store
 from .worker import Workers
@@ -25,7 +26,7 @@ UNAUTHORISED = "Unauthorized: send a valid API key in the header x-api-key."
 
 @dataclass(frozen=True)
 class Parts:
-    """A running service; `intake` bounds how many bodies are read at one time."""
+    """A running service; `intake` bounds how many bodies are read at one time, `refused` how many in vain."""
 
     configuration: Configuration
     store: Store
@@ -35,6 +36,7 @@ class Parts:
     links: Links
     workers: Workers
     intake: asyncio.Semaphore
+    refused: Refused
 
 
 async def owner_of(request: Request, parts: Parts) -> str:
@@ -65,12 +67,21 @@ async def submitted(request: Request, parts: Parts, *, awaited: bool) -> Job:
     if key is None:
         # With a key it may be a repetition, which is answered however busy the service is.
         await run_in_threadpool(parts.jobs.check_traffic, owner)
+    parts.refused.check(owner)
     async with parts.intake:
-        order = await run_in_threadpool(order_from, await _body(request, parts.configuration), parts.configuration)
+        order = await _order(request, parts, owner)
         retry = Retry(key, _fingerprint(request.url.path, order)) if key else None
         job = await run_in_threadpool(parts.jobs.submit, order, owner, awaited=awaited, retry=retry)
     parts.workers.submitted()
     return job
+
+
+async def _order(request: Request, parts: Parts, owner: str) -> Order:
+    try:
+        return await run_in_threadpool(order_from, await _body(request, parts.configuration), parts.configuration)
+    except Refusal:
+        parts.refused.note(owner)
+        raise
 
 
 async def _body(request: Request, configuration: Configuration) -> bytearray:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
@@ -16,8 +17,14 @@ from .parts import Parts, owner_of, submitted
 
 __all__ = ["v1_routes"]
 
+log = logging.getLogger("outpaint_engine.service")
+
 GONE = 499
 """Nobody reads this answer: the client has hung up."""
+HUNG_UP = (
+    "A v1 client hung up after %.0f s, and its run was cancelled. Where pictures take longer than clients wait "
+    "(Segmind's run_sync: 30 s), they need /v2, fewer steps or a smaller canvas."
+)
 LOOK_SECONDS = 1.0
 DISCONNECT_SECONDS = 0.1
 PICTURE = {
@@ -74,6 +81,7 @@ async def _ended(request: Request, parts: Parts, job: Job) -> Job | None:
                 if found is None or found.ended:
                     return found
             if await request.is_disconnected():
+                log.warning(HUNG_UP, now() - began)
                 sentence = "The client hung up. Nothing was charged."
                 await run_in_threadpool(parts.jobs.cancel, job.owner, job.id, "cancelled", sentence)
                 return None

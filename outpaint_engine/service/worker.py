@@ -1,16 +1,14 @@
-"""Threads that run jobs on one loaded pipeline: claim, run step by step, publish. They know nothing of HTTP."""
+"""Threads that run jobs on one loaded model: claim, run step by step, publish. They know nothing of HTTP."""
 
 import dataclasses
 import json
 import threading
 import time
 
-import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ImageError, OutputError, RequestError
 from ..images import encode
-from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, Progress
 from .bell import Bell
@@ -20,6 +18,7 @@ from .jobs import Reason
 from .leases import Claim, Leases
 from .metrics import Metrics
 from .results import Results
+from .sharing import SharedModel
 
 __all__ = ["Workers"]
 
@@ -29,12 +28,10 @@ PREVIEW_SIDE = 256
 
 
 class Workers:
-    """`configuration.workers` threads that share a pipeline, and one that deletes what is old."""
+    """`configuration.workers` threads that share a model, and one that deletes what is old."""
 
-    def __init__(
-        self, pipeline: OutpaintPipeline, leases: Leases, results: Results, configuration: Configuration
-    ) -> None:
-        self._pipeline, self._leases, self._results = pipeline, leases, results
+    def __init__(self, model: SharedModel, leases: Leases, results: Results, configuration: Configuration) -> None:
+        self._model, self._leases, self._results = model, leases, results
         self._configuration = configuration
         self.bell, self.metrics = Bell(), Metrics()
         self._wake, self._stopping = threading.Semaphore(0), threading.Event()
@@ -84,11 +81,8 @@ class Workers:
                 self._stopping.wait(1)
 
     def _warm_up(self) -> None:
-        """Run one step on grey, which also shows whether the engines work."""
-        side = self._configuration.canvas_sides[0]
-        grey = np.full((8, 8, 3), 127, np.uint8)
         try:
-            self._pipeline(image=grey, width=side, height=side, offset_x=side // 2, num_inference_steps=1)
+            self._model.warm_up(self._configuration.canvas_sides[0])
         except Exception:
             self.last_run_fine = False
             raise
@@ -116,18 +110,19 @@ class Workers:
 
     def _paint(self, claim: Claim) -> str:
         began, kept = time.perf_counter(), claim
-        run = self._pipeline.steps(OutpaintRequest(image=self._results.picture(claim.job.id), **claim.job.fields))
-        for progress in run:
-            self.metrics.steps.inc()
-            beaten, preview_asked = self._leases.beat(kept, progress.step, progress.steps)
-            if beaten is None:
-                return "lost"
-            kept = beaten
-            if self._stopping.is_set():
-                self._leases.give_back(kept)
-                return "given back"
-            if preview_asked:
-                self._leases.show(kept, _thumbnail(progress))
+        request = OutpaintRequest(image=self._results.picture(claim.job.id), **claim.job.fields)
+        with self._model.run(request) as run:
+            for progress in run:
+                self.metrics.steps.inc()
+                beaten, preview_asked = self._leases.beat(kept, progress.step, progress.steps)
+                if beaten is None:
+                    return "lost"
+                kept = beaten
+                if self._stopping.is_set():
+                    self._leases.give_back(kept)
+                    return "given back"
+                if preview_asked:
+                    self._leases.show(kept, _thumbnail(progress))
         result = run.result
         jpeg = encode(result.images[0], ".jpg")
         for stage, seconds in result.timings.stages.items():

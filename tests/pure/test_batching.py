@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
 from outpaint_engine import EngineError, FunctionEngine
 from outpaint_engine.engines import BatchingEngine
+from outpaint_engine.engines.batching import RowBound
 from outpaint_engine.tensors import Array
 
 
@@ -28,8 +30,8 @@ class Recorder:
         return {"y": 2 * x}
 
 
-def engine(function: Callable[..., dict[str, Array]], first: int | str = "B", **bounds: float) -> BatchingEngine:
-    return BatchingEngine(FunctionEngine(function, {"x": (first, "n")}, {"y": (first, "n")}), **bounds)  # type: ignore[arg-type]
+def engine(function: Callable[..., dict[str, Array]], first: int | str = "B", **bounds: Any) -> BatchingEngine:
+    return BatchingEngine(FunctionEngine(function, {"x": (first, "n")}, {"y": (first, "n")}), **bounds)
 
 
 def together(merged: BatchingEngine, feeds: list[Array], rounds: int = 1) -> list[Array]:
@@ -60,10 +62,31 @@ def test_calls_that_come_in_rounds_are_merged() -> None:
     assert max(recorder.rows) == 8
 
 
-def test_a_batch_has_at_most_the_given_rows() -> None:
+@pytest.mark.parametrize("most", [4, lambda feeds: 12 // feeds["x"].shape[1]])
+def test_a_batch_has_at_most_the_given_rows(most: RowBound) -> None:
     recorder = Recorder()
-    together(engine(recorder, max_rows=4), [np.ones((2, 3), np.float32)] * 5, rounds=4)
+    together(engine(recorder, max_rows=most), [np.ones((2, 3), np.float32)] * 5, rounds=4)
     assert max(recorder.rows) == 4
+
+
+def test_calls_run_beside_each_other_in_as_many_lanes_as_there_are() -> None:
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def double(x: Array) -> dict[str, Array]:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.02)
+        with lock:
+            busy -= 1
+        return {"y": 2 * x}
+
+    feeds = [np.full((1, 3), index, np.float32) for index in range(6)]
+    answers = together(engine(double, max_rows=2, lanes=2, patience=0), feeds, rounds=5)
+    assert most == 2
+    for fed, answer in zip(feeds, answers, strict=True):
+        np.testing.assert_array_equal(answer, 2 * fed)
 
 
 def test_other_shapes_are_run_on_their_own() -> None:

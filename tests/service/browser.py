@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from outpaint_engine import OutpaintPipeline
 from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.app import create_app
 from outpaint_engine.service.configuration import MICROS, Configuration
 from outpaint_engine.service.results import Results
+from outpaint_engine.service.sharing import load_shared
 from outpaint_engine.service.store import Store
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def served(folder: Path, configuration: Configuration) -> Iterator[Served]:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         store = stack.enter_context(contextlib.closing(Store(f"sqlite:///{folder / 'store.db'}")))
         key = Accounts(store).create_key("visitor", 100 * MICROS)
-        pipeline = stack.enter_context(OutpaintPipeline.from_pretrained("demo", device="cpu"))
-        app = create_app(replace(configuration, public_url=url), store, Results(folder / "results"), pipeline)
+        model = stack.enter_context(load_shared("demo", "cpu", configuration))
+        app = create_app(replace(configuration, public_url=url), store, Results(folder / "results"), model)
         server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_config=None, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

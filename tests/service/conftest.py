@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-MISSING = [
-    name for name in ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client", "httpx2") if find_spec(name) is None
-]
+NEEDED = ("fastapi", "fastapi_offline", "uvicorn", "sqlalchemy", "prometheus_client", "httpx2")
+MISSING = [name for name in NEEDED if find_spec(name) is None]
 
 if not MISSING:
     from .running import body, plain, serve

@@ -1,29 +1,40 @@
-"""`python -m tests.service.load [WORKERS [throughput] [crowd]]`: the demo behind `outpaint serve`, measured.
+"""`python -m tests.service.load [throughput] [crowd]`: the demo behind `outpaint serve`, measured.
 
-`throughput`: pictures a second one by one and at 8 clients, and whether they are equal byte for byte.
+`throughput`: seconds a picture takes one by one and at 8 clients, on a server that loads the model twice and on one
+that loads it once, in turns. Written to benchmarks/results/service_throughput.json.
 `crowd`: what 200 clients at once were answered, three times, and the server's memory before and after.
 """
 
 import base64
 import collections
+import json
 import os
+import platform
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import httpx2
 
+from outpaint_engine.engines.base import usable_cores
 from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.store import Store
 
-REQUESTS, CLIENTS, CROWD = 12, 8, 200
+ROUNDS, ALONE, TOGETHER, CLIENTS, CROWD = 3, 6, 16, 8, 200
+SIDE, STEPS = 256, 10
+TWICE = ("true", "false")
 PICTURE = base64.b64encode(Path("examples/sunset-mountains.png").read_bytes()).decode()
+RESULT = Path("benchmarks/results/service_throughput.json")
 CONFIGURATION = """
 canvas_sides = [128, 256]
 canvas_default = 256
@@ -33,23 +44,39 @@ requests_per_minute = 100000
 """
 
 
-def main(workers: str = "4", *parts: str) -> None:
+class Server(NamedTuple):
+    """A client of a server that answers, and the server's process."""
+
+    client: httpx2.Client
+    process: int
+
+
+def main(*parts: str) -> None:
+    for part in parts or ("throughput", "crowd"):
+        {"throughput": throughput, "crowd": crowd}[part]()
+
+
+@contextmanager
+def served(extra: str = "") -> Iterator[Server]:
+    """`outpaint serve` with the demo; `extra` is added to its configuration."""
     folder = Path(tempfile.mkdtemp())
     url = f"sqlite:///{folder}/store.db"
     key = Accounts(Store(url)).create_key("load", 10**9)
-    (folder / "small.toml").write_text(CONFIGURATION)
+    (folder / "small.toml").write_text(CONFIGURATION + extra)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     command = [sys.executable, "-m", "outpaint_engine", "serve", "--port", str(port), "--store", url]
-    command += ["--results", str(folder / "out"), "--configuration", str(folder / "small.toml"), "--workers", workers]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-        limits = httpx2.Limits(max_connections=None)
-        base = f"http://127.0.0.1:{port}"
-        with httpx2.Client(base_url=base, headers={"x-api-key": key}, timeout=120, limits=limits) as client:
+    command += ["--results", str(folder / "out"), "--configuration", str(folder / "small.toml")]
+    limits, base = httpx2.Limits(max_connections=None), f"http://127.0.0.1:{port}"
+    with (
+        subprocess.Popen(command, stderr=subprocess.DEVNULL) as process,
+        httpx2.Client(base_url=base, headers={"x-api-key": key}, timeout=120, limits=limits) as client,
+    ):
+        try:
             wait(client)
-            for part in parts or ("throughput", "crowd"):
-                {"throughput": throughput, "crowd": crowd}[part](client, server.pid)
-        server.terminate()
+            yield Server(client, process.pid)
+        finally:
+            process.terminate()
 
 
 def sender(client: httpx2.Client, side: int, steps: int) -> Callable[[int], httpx2.Response]:
@@ -65,28 +92,57 @@ def sender(client: httpx2.Client, side: int, steps: int) -> Callable[[int], http
     return lambda seed: client.post("/v1/sd1.5-outpaint", json=fields | {"seed": seed})
 
 
-def throughput(client: httpx2.Client, process: int) -> None:
-    one = sender(client, 256, 10)
-    one(0)
+def throughput() -> None:
+    times: dict[str, dict[str, list[float]]] = {}
+    with ExitStack() as stack:
+        loaded = {f"load_twice = {twice}": stack.enter_context(served(f"load_twice = {twice}")) for twice in TWICE}
+        for server in loaded.values():
+            sender(server.client, SIDE, STEPS)(0)
+        for _ in range(ROUNDS):
+            for name, server in loaded.items():
+                for way, seconds in one_round(server).items():
+                    times.setdefault(name, {}).setdefault(way, []).append(round(seconds, 4))
+    for name, ways in times.items():
+        alone, together = median(ways["alone"]), median(ways["together"])
+        print(f"{name:18} one by one {alone:.3f} s, {CLIENTS} clients {together:.3f} s: {alone / together:.2f}x")
+    RESULT.write_text(json.dumps({**setting(), "seconds_a_picture": times}, indent=1) + "\n")
+
+
+def one_round(server: Server) -> dict[str, float]:
+    """Seconds a picture, one by one and at 8 clients; the pictures must be equal byte for byte."""
+    one = sender(server.client, SIDE, STEPS)
     began = time.perf_counter()
-    alone = [one(seed).content for seed in range(REQUESTS)]
-    single = REQUESTS / (time.perf_counter() - began)
+    alone = [one(seed).content for seed in range(ALONE)]
+    middle = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        began = time.perf_counter()
-        together = [answer.content for answer in pool.map(one, range(REQUESTS))]
-        many = REQUESTS / (time.perf_counter() - began)
-    print(f"one by one {single:.2f}/s, {CLIENTS} clients {many:.2f}/s: {many / single:.2f}x", flush=True)
-    print(f"pictures equal byte for byte: {alone == together}", flush=True)
+        together = [answer.content for answer in pool.map(one, range(TOGETHER))]
+    ended = time.perf_counter()
+    if alone != together[:ALONE]:
+        raise SystemExit("A picture made beside others differs from the same made alone.")
+    return {"alone": (middle - began) / ALONE, "together": (ended - middle) / TOGETHER}
 
 
-def crowd(client: httpx2.Client, process: int) -> None:
-    one = sender(client, 128, 2)
-    for turn in range(3):
-        before = memory(process)
-        with ThreadPoolExecutor(CROWD) as pool:
-            statuses = [answer.status_code for answer in pool.map(one, range(CROWD))]
-        counted = dict(collections.Counter(statuses))
-        print(f"{CROWD} clients, turn {turn + 1}: {counted}; memory {before} -> {memory(process)} MiB", flush=True)
+def setting() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "canvas": [SIDE, SIDE],
+        "steps": STEPS,
+        "clients": CLIENTS,
+        "cores": usable_cores(),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version(), "onnxruntime": version("onnxruntime")},
+        "date": date.today().isoformat(),
+    }
+
+
+def crowd() -> None:
+    with served() as server:
+        one = sender(server.client, 128, 2)
+        for turn in range(3):
+            before = memory(server.process)
+            with ThreadPoolExecutor(CROWD) as pool:
+                counted = dict(collections.Counter(answer.status_code for answer in pool.map(one, range(CROWD))))
+            print(f"{CROWD} clients, turn {turn + 1}: {counted}; memory {before} -> {memory(server.process)} MiB")
 
 
 def memory(process: int) -> int:

@@ -118,6 +118,13 @@ def test_too_many_requests_are_429_and_reads_go_on(serve: Serve, body: dict[str,
     assert all(running.client.get(f"/v2/requests/{identity}").status_code == 200 for _ in range(20))
 
 
+def test_bodies_refused_too_often_are_429_before_the_next_is_read(serve: Serve, body: dict[str, Any]) -> None:
+    running = serve(requests_per_minute=2)
+    answers = [running.post(sent, 2) for sent in (body | {"scale": 99}, body | {"image": "x"}, body)]
+    assert [answer.status_code for answer in answers] == [406, 406, 429]
+    assert 0 < int(answers[2].headers["retry-after"]) <= 61
+
+
 def test_a_repeated_v1_request_gets_the_same_picture_and_one_charge(serve: Serve, body: dict[str, Any]) -> None:
     running = serve()
     key = {"Idempotency-Key": "a-1"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .running import Running
+from .running import Gate, Running, until
 
 SLUG = "sd1.5-outpaint"
 Serve = Callable[..., Running]
@@ -47,6 +47,21 @@ def test_the_sdk_runs_and_waits(client_of: Client, serve: Serve, body: dict[str,
 def test_the_sdk_runs_in_one_call(client_of: Client, serve: Serve, body: dict[str, Any]) -> None:
     answer = client_of(serve()).run_sync(SLUG, **body)
     assert answer.content.startswith(b"\xff\xd8\xff")
+
+
+def test_the_sdk_that_gives_up_waiting_is_not_charged(sdk: Any, serve: Serve, body: dict[str, Any]) -> None:
+    """Its default is 30 seconds; `run` has no such limit, and a client with a longer `timeout` neither."""
+    import httpx
+
+    gate = Gate()
+    running = serve(unet=gate)
+    gate.close()
+    client = sdk.SegmindClient(api_key=running.key, base_url=f"{running.url}/v1", timeout=0.5)
+    with client._client, pytest.raises(httpx.ReadTimeout):
+        client.run_sync(SLUG, **body)
+    until(lambda: running.states() == ["FAILED"])
+    gate.open()
+    assert running.balance == 1_000_000
 
 
 def test_the_sdk_submits_and_waits_later(client_of: Client, serve: Serve, body: dict[str, Any]) -> None:

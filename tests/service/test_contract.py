@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from outpaint_engine.service import intake
 from outpaint_engine.service.answers import Refusal
 from outpaint_engine.service.configuration import Configuration, credits_text
 from outpaint_engine.service.contract import body_schema, order_from
 from outpaint_engine.service.documents import EXAMPLE
+from outpaint_engine.service.fetch import FetchLimits, TooLarge
 
 from .running import encoded
 
@@ -119,6 +121,16 @@ def test_three_formats_are_taken_also_as_data_urls(body: dict[str, Any], picture
 def test_base64_is_measured_before_it_is_decoded(body: dict[str, Any]) -> None:
     small = Configuration(max_image_bytes=1000, max_body_bytes=2000)
     found = refusal(json.dumps(body | {"image": "!" * 1400}).encode(), small)
+    assert (found.status, found.sentence) == (413, "image is larger than 1,000 bytes.")
+
+
+def test_a_picture_by_url_has_the_same_limit(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(_: str, limits: FetchLimits) -> bytes:
+        raise TooLarge(f"more than {limits.max_bytes}")
+
+    monkeypatch.setattr(intake, "fetch_image", endless)
+    small = Configuration(max_image_bytes=1000, max_body_bytes=2000)
+    found = refusal(json.dumps(body | {"image": "https://example.org/a.png"}).encode(), small)
     assert (found.status, found.sentence) == (413, "image is larger than 1,000 bytes.")
 
 

@@ -10,6 +10,8 @@ from fastapi.testclient import TestClient
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.page import page_router
 
+from .running import Running
+
 SCRIPTS = ("compare", "form", "page", "picture", "placement", "service", "snippets", "stage")
 FILES = ["index.html", "page.css", *(f"{name}.js" for name in SCRIPTS)]
 
@@ -59,6 +61,14 @@ def test_all_that_the_page_loads_is_there(client: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/page/", "/page/../page.py", "/page/%2e%2e/page.py", "/page/unknown.js", "/page.py"])
 def test_no_other_path_is_answered(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_the_api_pages_own_files_come_from_here_too(plain: Running) -> None:
+    text = plain.client.get("/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(loaded) >= 3 and all(path.startswith("/") for path in loaded)
+    assert all(plain.client.get(path).status_code == 200 for path in loaded)
+    assert "https://" not in text
 
 
 def test_what_is_offered_follows_from_the_configuration() -> None:

@@ -4,6 +4,7 @@ It gives leases of a second, so that what a dead process held is free soon.
 """
 
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from outpaint_engine.service.app import create_app
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.failpoints import VARIABLE
 from outpaint_engine.service.results import Results
+from outpaint_engine.service.sharing import SharedModel
 from outpaint_engine.service.store import Store
 
 from ..conftest import toy_pipeline, toy_unet
@@ -22,14 +24,19 @@ from .small import SMALL
 QUICK = {"lease_seconds": 1.0, "awaited_seconds": 0.9, "max_attempts": 5, "requests_per_minute": 10_000}
 
 
-def main(database: str, folder: str, port: int, failpoint: str) -> None:
+def main(database: str, folder: str, listening: socket.socket, failpoint: str) -> None:
     if failpoint:
         os.environ[VARIABLE] = failpoint
-    configuration = Configuration(**SMALL | QUICK | {"public_url": f"http://127.0.0.1:{port}"})
-    app = create_app(configuration, Store(database), Results(Path(folder)), toy_pipeline(unet=slowly))
-    uvicorn.run(app, host="127.0.0.1", port=port, log_config=None, access_log=False)
+    configuration = Configuration(**SMALL | QUICK | {"public_url": url_of(listening)})
+    model = SharedModel(toy_pipeline(unet=slowly), configuration.workers)
+    app = create_app(configuration, Store(database), Results(Path(folder)), model)
+    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run([listening])
+
+
+def url_of(listening: socket.socket) -> str:
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 def slowly(**feeds: Any) -> Any:
-    time.sleep(0.01)
+    time.sleep(0.025)
     return toy_unet(**feeds)
