@@ -15,16 +15,17 @@ from .tensors import Array
 __all__ = ["INFILLS", "choose_infill", "infill", "spread"]
 
 
-def infill(kind: str, canvas: Array, unknown: Array, rng: np.random.Generator) -> Array:
+def infill(kind: str, canvas: Array, unknown: Array, seed: int) -> Array:
     """Return `canvas` with its unknown pixels filled.
 
     Args:
         kind: a key of `INFILLS`.
         canvas: uint8 (height, width, 3); what it holds on unknown pixels is ignored.
         unknown: float32 (height, width), 1 = unknown.
-        rng: used by `noise` alone.
+        seed: of the texture, for `noise` alone; its stream is a child of the one that `NumpyNoise` draws from.
     """
     known = unknown == 0
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     filled = INFILLS[kind](canvas.astype(np.float32), known, rng)
     return np.where(known[..., None], canvas, np.clip(np.rint(filled), 0, 255)).astype(np.uint8)
 

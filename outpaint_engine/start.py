@@ -88,7 +88,7 @@ class Starter:
 
     def _encoded_fill(self, seed: int) -> Posterior:
         with self._timings.stage("infill"):
-            canvas = infill(self._kind, self._canvas, self._plan.unknown, np.random.default_rng(seed))
+            canvas = infill(self._kind, self._canvas, self._plan.unknown, seed)
         with self._timings.stage("vae_encoder"):
             return self._models.vae_encoder.encode(to_model(canvas))
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from outpaint_engine import OutpaintPipeline, OutpaintRequest
+from outpaint_engine.samplers import SCHEDULERS
 from outpaint_engine.schedule import NoiseSchedule
 
 CHANNELS = (4, 9)
@@ -17,6 +18,7 @@ STRENGTHS = (0.3, 0.75, 1.0)
 GUIDANCES = (1.0, 7.5)
 SIZES = ((64, 64), (96, 64), (64, 128))
 STEPS = (10, 25)
+TRAJECTORY_STEPS = (10, 25, 50)
 PROMPT, NEGATIVE = "the sun, the sea", "sea 7"
 VELOCITY = {"prediction_type": "v_prediction", "timestep_spacing": "trailing"}
 SCHEDULES = {"epsilon": {}, "velocity": VELOCITY, "zero_snr": {**VELOCITY, "rescale_betas_zero_snr": True}}
@@ -24,7 +26,10 @@ SCHEDULES = {"epsilon": {}, "velocity": VELOCITY, "zero_snr": {**VELOCITY, "resc
 
 
 class Case(NamedTuple):
-    """One cell of the matrix; `size` is the canvas in pixels."""
+    """One cell of the matrix; `size` is the canvas in pixels.
+
+    Where `free`, the whole picture is painted anew: a 4-channel run is then pinned nowhere.
+    """
 
     channels: int
     strength: float
@@ -32,11 +37,14 @@ class Case(NamedTuple):
     size: tuple[int, int]
     steps: int
     kind: str = "epsilon"
+    scheduler: str = "DDIM"
+    free: bool = False
 
     def __str__(self) -> str:
         width, height = self.size
         name = f"{self.channels}ch-strength{self.strength}-guidance{self.guidance}-{width}x{height}-{self.steps}steps"
-        return name if self.kind == "epsilon" else f"{name}-{self.kind}"
+        parts = (self.kind, "epsilon"), (self.scheduler, "DDIM"), ("free" if self.free else "", "")
+        return "-".join([name, *(part for part, usual in parts if part != usual)])
 
     @property
     def schedule(self) -> dict[str, object]:
@@ -54,6 +62,8 @@ class Case(NamedTuple):
             height=self.size[1],
             offset_x=16,
             offset_y=8,
+            mask_expand=48 if self.free else 8,
+            scheduler=self.scheduler,
             num_inference_steps=self.steps,
             strength=self.strength,
             guidance_scale=self.guidance,
@@ -66,6 +76,17 @@ def cases() -> list[Case]:
     epsilon = product(CHANNELS, STRENGTHS, GUIDANCES, SIZES, STEPS)
     velocity = product(CHANNELS, STRENGTHS, GUIDANCES[1:], SIZES[:1], STEPS[:1], ["zero_snr"])
     return [Case(*cell) for cell in (*epsilon, *velocity)]
+
+
+def trajectory_cases() -> list[Case]:
+    """810 cells of which every step is compared: 4 channels free and masked, 9 channels masked."""
+    names = [scheduler.name for scheduler in SCHEDULERS]
+    models = (4, 1.0, True), (4, 7.5, False), (9, 7.5, False)
+    grid = product(models, STRENGTHS, TRAJECTORY_STEPS, ("epsilon", "velocity"), names)
+    return [
+        Case(channels, strength, guidance, (64, 64), steps, kind, name, free)
+        for (channels, guidance, free), strength, steps, kind, name in grid
+    ]
 
 
 def scheduled(pipe: OutpaintPipeline, case: Case) -> OutpaintPipeline:

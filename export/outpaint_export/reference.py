@@ -85,25 +85,28 @@ def reference_pipeline(sources: Sources) -> Any:
     return pipeline
 
 
-def outpaint(pipeline: Any, request: OutpaintRequest, texts: Mapping[str, Any] | None = None) -> tuple[Array, Array]:
+def outpaint(pipeline: Any, request: OutpaintRequest, **options: Any) -> tuple[Array, Array]:
     """Final latents, float32 (1, 4, h, w), and the decoded picture, uint8 (height, width, 3), nothing pasted back.
 
-    `request.image` is a uint8 array that lies inside the canvas at scale 1; the scheduler is the pipeline's. `texts`
-    are embeddings to use in place of the request's prompts, by the pipeline's names for them.
+    `request.image` is a uint8 array that lies inside the canvas at scale 1; the scheduler is the pipeline's.
+    `options` go to the pipeline as they are, beyond or in place of what the request says.
     """
     mask, filled = _canvas(request, int(pipeline.unet.config.in_channels))
-    latents = pipeline(
-        **(texts or {"prompt": request.prompt, "negative_prompt": request.negative_prompt}),
-        image=Image.fromarray(filled),
-        mask_image=Image.fromarray((mask * 255).astype(np.uint8)),
-        width=request.width,
-        height=request.height,
-        strength=request.strength,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-        generator=torch.Generator().manual_seed(request.seed),
-        output_type="latent",
-    ).images
+    asked = {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "image": Image.fromarray(filled),
+        "mask_image": Image.fromarray((mask * 255).astype(np.uint8)),
+        "width": request.width,
+        "height": request.height,
+        "strength": request.strength,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "eta": request.eta,
+        "generator": torch.Generator().manual_seed(request.seed),
+        "output_type": "latent",
+    }
+    latents = pipeline(**asked | options).images
     with torch.no_grad():
         decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
     picture = ((decoded[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1) * 255).round().byte()
@@ -117,4 +120,4 @@ def _canvas(request: OutpaintRequest, channels: int) -> tuple[Array, Array]:
     canvas[request.offset_y : request.offset_y + height, request.offset_x : request.offset_x + width] = request.image
     planned = plan((width, height), request.placement, request.mask_expand)
     kind = choose_infill(channels, request.strength)
-    return planned.mask, infill(kind, canvas, planned.unknown, np.random.default_rng(request.seed))
+    return planned.mask, infill(kind, canvas, planned.unknown, request.seed)

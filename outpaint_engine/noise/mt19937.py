@@ -12,6 +12,8 @@ from ..tensors import Array
 __all__ = ["TorchNoise"]
 
 BLOCK = 16
+HALF_BLOCK = np.dtype((np.void, BLOCK // 2 * 4))
+"""Eight float32 values, to move them in one piece."""
 
 
 class TorchNoise:
@@ -22,7 +24,7 @@ class TorchNoise:
     """
 
     def __init__(self, seed: int) -> None:
-        self._bits = np.random.RandomState(seed & 0xFFFFFFFF)._bit_generator
+        self._generator = np.random.RandomState(seed & 0xFFFFFFFF)
         self._kept: float | None = None
 
     def normal(self, shape: tuple[int, ...]) -> Array:
@@ -33,18 +35,19 @@ class TorchNoise:
 
     def _blocks(self, count: int) -> Array:
         values = self.uniform(count)
-        whole = count // BLOCK * BLOCK
-        values[:whole] = _box_muller(values[:whole])
-        if whole < count:
+        _box_muller(values[: count // BLOCK * BLOCK])
+        if count % BLOCK:
             # The last block is drawn anew and overlaps its predecessor, as torch does.
-            values[count - BLOCK :] = _box_muller(self.uniform(BLOCK))
+            values[-BLOCK:] = self.uniform(BLOCK)
+            _box_muller(values[-BLOCK:])
         return values
 
     def uniform(self, count: int) -> Array:
         """Draw `count` float32 values in [0, 1), as `torch.rand` does."""
-        # 32-bit integers become floats twice as fast as the 64-bit ones that numpy hands out.
-        words = self._bits.random_raw(count).astype(np.uint32) & np.uint32(0xFFFFFF)
-        return words.astype(np.float32) * np.float32(2**-24)
+        # For a range that is a power of two, `randint` takes the low bits of one word a value, as torch does.
+        values = self._generator.randint(0, 2**24, count, np.uint32).astype(np.float32)
+        values *= np.float32(2**-24)
+        return values
 
     def _one_by_one(self, count: int) -> Array:
         values = np.empty(count, np.float32)
@@ -52,19 +55,26 @@ class TorchNoise:
             if self._kept is not None:
                 values[index], self._kept = self._kept, None
                 continue
-            words = [int(word) for word in self._bits.random_raw(4)]
+            words = [int(word) for word in self._generator.randint(0, 2**32, 4, np.uint32)]
             first, second = (((high << 32 | low) & (2**53 - 1)) * 2.0**-53 for high, low in (words[:2], words[2:]))
             radius, theta = np.sqrt(-2 * np.log1p(-second)), 2 * np.pi * first
             values[index], self._kept = radius * np.cos(theta), float(radius * np.sin(theta))
         return values
 
 
-def _box_muller(uniform: Array) -> Array:
-    """Box-Muller in blocks of 16: the first 8 values give radii, the last 8 angles."""
-    blocks = uniform.reshape(-1, 2, BLOCK // 2)
-    radius = np.sqrt(np.float32(-2) * np.log(np.float32(1) - blocks[:, 0]))
-    theta = np.float32(2 * np.pi) * blocks[:, 1]
-    normals = np.empty_like(blocks)
-    np.multiply(radius, np.cos(theta), out=normals[:, 0])
-    np.multiply(radius, np.sin(theta), out=normals[:, 1])
-    return normals.reshape(-1)
+def _box_muller(values: Array) -> None:
+    """Turn uniform draws into normals, in place, in blocks of 16: the first 8 give radii, the last 8 angles."""
+    # First brought into two rows: numpy takes four times as long for eight values at a time.
+    halves = values.view(HALF_BLOCK).reshape(-1, 2).T
+    rows = halves.copy().view(np.float32)
+    radius, theta = rows
+    np.subtract(np.float32(1), radius, out=radius)
+    np.log(radius, out=radius)
+    radius *= np.float32(-2)
+    np.sqrt(radius, out=radius)
+    theta *= np.float32(2 * np.pi)
+    cosine = np.cos(theta)
+    np.sin(theta, out=theta)
+    theta *= radius
+    radius *= cosine
+    halves[:] = rows.view(HALF_BLOCK)

@@ -112,12 +112,14 @@ def test_latents_equal_diffusers_given_the_embeddings(
     pipe, reference = sides
     skip = fields.get("clip_skip", 0)
     texts = {
+        "prompt": None,
+        "negative_prompt": None,
         "prompt_embeds": embedded(reference, prompt, chunks, skip),
         "negative_prompt_embeds": embedded(reference, negative, chunks, skip),
     }
     found = pipe(dataclasses.replace(CASE.request, **{"negative_prompt": None, **fields}))
     assert any(f"encoded in {chunks} chunks" in note for note in found.notes) == (chunks > 1)
-    assert relative_error(found.latents, outpaint(reference, CASE.request, texts)[0]) <= LATENT_BOUND
+    assert relative_error(found.latents, outpaint(reference, CASE.request, **texts)[0]) <= LATENT_BOUND
     plain = pipe(dataclasses.replace(CASE.request, prompt="the sea", negative_prompt=None)).latents
     assert relative_error(plain, found.latents) > LATENT_BOUND
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from outpaint_export.fidelity import BOUNDS, decoded, figures
-from outpaint_export.reference import SCHEDULERS, not_comparable, outpaint, reference_pipeline, reference_scheduler
+from outpaint_export.reference import SCHEDULERS, not_comparable, reference_pipeline
 
 from outpaint_engine import OutpaintPipeline
 
-from ..parity_cases import CHANNELS, Case, scheduled
+from ..latent_steps import largest_error, latents_of_steps
+from ..parity_cases import CHANNELS, Case, scheduled, trajectory_cases
 from .tiny_models import sources
+from .trajectories import outpaint_steps
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 # diffusers hands torch tensors to numpy in a way that numpy 2 will not take for ever.
@@ -20,6 +22,10 @@ pytestmark = [
     for method in ("__array__ implementation", "__array_wrap__ must")
 ]
 Side = tuple[OutpaintPipeline, Any]
+CASES = [
+    *(case for case in trajectory_cases() if case.steps == 10),
+    *(Case(9, 1.0, 7.5, (64, 64), 10, "zero_snr", name) for name in SCHEDULERS),
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +40,21 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Side]:
     }
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
-@pytest.mark.parametrize(
-    "case",
-    [
-        Case(4, 1.0, 7.5, (64, 64), 10),
-        Case(4, 0.75, 7.5, (64, 64), 10),
-        Case(9, 1.0, 7.5, (64, 64), 10),
-        Case(4, 0.75, 7.5, (64, 64), 10, "velocity"),
-        Case(9, 1.0, 7.5, (64, 64), 10, "velocity"),
-        Case(9, 1.0, 7.5, (64, 64), 10, "zero_snr"),
-    ],
-    ids=str,
-)
-def test_latents_and_pixels_equal_diffusers(sides: dict[int, Side], name: str, case: Case) -> None:
-    if reason := not_comparable(name, case.schedule):
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_step_and_the_picture_equal_diffusers(sides: dict[int, Side], case: Case) -> None:
+    if reason := not_comparable(case.scheduler, case.schedule):
         pytest.skip(reason)
     pipe, reference = sides[case.channels]
-    reference.scheduler = reference_scheduler(name, case.schedule)
     pipe = scheduled(pipe, case)
-    request = dataclasses.replace(case.request, scheduler=name)
-    found = pipe(request).latents
-    assert figures((found, decoded(pipe, found)), outpaint(reference, request)).keeps(BOUNDS["fp32"])
+    found = latents_of_steps(pipe.steps(case.request))
+    expected, picture = outpaint_steps(reference, case.request, case.schedule)
+    assert largest_error(found, expected) < 1e-4
+    last = found[-1:]
+    assert figures((last, decoded(pipe, last)), (expected[-1:], picture)).keeps(BOUNDS["fp32"])
+
+
+def test_ddim_with_eta_equals_diffusers(sides: dict[int, Side]) -> None:
+    pipe, reference = sides[4]
+    request = dataclasses.replace(Case(4, 0.75, 7.5, (64, 64), 10).request, eta=0.8)
+    expected, _ = outpaint_steps(reference, request, {})
+    assert largest_error(latents_of_steps(pipe.steps(request)), expected) < 1e-4

@@ -1,11 +1,10 @@
-"""Records what diffusers' schedulers do with the toy model: tests/goldens/trajectories.npz.
+"""What diffusers goes through, step by step: its pipeline on the tiny models, its schedulers alone on the toy model.
 
-    python -m tests.export.trajectories        (LMS needs scipy)
-
-Every x that `scheduler.step` returns is kept, after the inpaint pipeline's blending: the first row of each
-channel, as the toy model mixes neither rows nor channels.
+Every x is taken after the inpaint pipeline's blending, which is where the runtime hands it out: the known region is
+already at the level of the next call. Both sides count UNet calls, so Heun and DPM2 give two a step.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -14,12 +13,32 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
-from outpaint_export.reference import SCHEDULERS, reference_scheduler
+from outpaint_export.reference import SCHEDULERS, outpaint, reference_scheduler
+
+from outpaint_engine import OutpaintRequest
 
 from ..pure.toy_model import SHAPE, toy_mask, toy_output
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 DRAWING = ("DDIMScheduler", "DDPMScheduler", "LCMScheduler")
+
+
+def outpaint_steps(
+    pipeline: Any, request: OutpaintRequest, schedule: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latents after every UNet call of diffusers' inpaint pipeline, (calls, 4, h, w), and the decoded picture.
+
+    `schedule` is what the scheduler's config gets beyond Stable Diffusion 1.5's.
+    """
+    kept = []
+
+    def keep(_: Any, index: int, t: torch.Tensor, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        kept.append(tensors["latents"].numpy())
+        return tensors
+
+    pipeline.scheduler = reference_scheduler(request.scheduler, schedule)
+    _, picture = outpaint(pipeline, request, callback_on_step_end=keep)
+    return np.concatenate(kept), picture
 
 
 @cache
@@ -29,7 +48,10 @@ def made(name: str, config: tuple[tuple[str, Any], ...]) -> diffusers.SchedulerM
 
 
 def trajectory(name: str, config: dict[str, Any], steps: int, strength: float, eta: float, masked: bool) -> np.ndarray:
-    """Every x of a run, (calls, 4, 4), in the inpaint pipeline's order."""
+    """Every x of a run on the toy model, (calls, 4, 4), in the inpaint pipeline's order.
+
+    The first row of each channel, as the toy model mixes neither rows nor channels.
+    """
     kind, own = SCHEDULERS[name]
     scheduler = made(name, tuple(config.items()))
     scheduler.set_timesteps(steps)
@@ -55,8 +77,8 @@ def trajectory(name: str, config: dict[str, Any], steps: int, strength: float, e
     return np.stack(kept)
 
 
-def record() -> None:
-    """Record every scheduler; `name|config|steps|strength|eta|masked` is a trajectory's key."""
+def record_trajectories() -> None:
+    """Record every scheduler on the toy model; `name|config|steps|strength|eta|masked` is a trajectory's key."""
     grid = product(SCHEDULERS, ("epsilon", "v_prediction"), (10, 25, 50), (0.3, 0.75, 1.0), (0.0, 1.0), (False, True))
     answers = {
         f"{name}|{kind}|{steps}|{strength}|{eta}|{'masked' if masked else 'free'}": trajectory(
@@ -66,7 +88,3 @@ def record() -> None:
         if not eta or name == "DDIM"
     }
     np.savez_compressed(GOLDENS / "trajectories.npz", **answers)
-
-
-if __name__ == "__main__":
-    record()

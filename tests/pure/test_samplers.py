@@ -101,6 +101,26 @@ def test_a_model_that_knows_the_picture_is_led_to_it(scheduler: Scheduler) -> No
     assert np.abs(last.x - x0).max() < 1e-4
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "DPM2 a Karras"])  # needs 25 steps
+def test_four_steps_from_pure_noise_add_nothing_that_the_pictures_do_not_hold(name: str) -> None:
+    config = {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}
+    schedule, scheduler, draw = NoiseSchedule.from_config(config), find_scheduler(name), TorchNoise(0)
+    mean, deviation, shape = 1.0, 0.5, (1, 4, 32, 32)
+
+    def every_picture(x: np.ndarray, time: Time) -> Prediction:
+        """The best prediction where latents are normal and independent."""
+        signal, sigma = time.level.signal / time.level.scale, time.level.noise / time.level.scale
+        x_t = x / time.level.scale
+        share = signal * deviation**2 / (signal**2 * deviation**2 + sigma**2)
+        x0 = mean + share * (x_t - signal * mean)
+        return schedule.read(((signal * x_t - x0) / sigma).astype(np.float32), x, time.level)
+
+    walk = scheduler.plan(schedule, 4, 1.0)
+    *_, last = scheduler.sample(every_picture, walk.begin(draw.normal(shape)), walk, noise=lambda: draw.normal(shape))
+    assert abs(last.x.mean() - mean) < 0.15
+    assert last.x.std() < 1.1 * deviation
+
+
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=NAMES)
 def test_a_sampler_that_is_left_after_one_step_has_called_the_model_once(scheduler: Scheduler) -> None:
     calls = []
