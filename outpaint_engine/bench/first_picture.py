@@ -6,11 +6,10 @@ Options come as JSON on standard input. Not imported by anything, so that it may
 import json
 import sys
 
-from ..engines import EngineOptions
 from ..errors import OutpaintError
 from ..pipeline import OutpaintPipeline
 from .environment import peak_rss
-from .record import BenchOptions
+from .record import BenchOptions, read
 from .workload import bench_request
 
 __all__: list[str] = []
@@ -18,8 +17,7 @@ __all__: list[str] = []
 
 def _main() -> None:
     _say("imported")
-    given = json.load(sys.stdin)
-    options = BenchOptions(**{**given, "load": EngineOptions(**given["load"])})
+    options = read(BenchOptions, json.load(sys.stdin), "options")
     try:
         with OutpaintPipeline.from_pretrained(
             options.engines, device=options.device, options=options.load, max_batch=options.batch
@@ -28,7 +26,7 @@ def _main() -> None:
             pipe(bench_request(options, pipe.models.engine_set.native_size, 0))
             _say("first_picture", peak_rss=peak_rss())
     except OutpaintError as error:
-        _say("failed", error=str(error))
+        _say("failed", error=str(error), kind=type(error).__name__)
 
 
 def _say(milestone: str, **facts: str | int) -> None:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..engine_set import EngineSet
-from ..engines import choose_backend
 from ..engines.timed import TimedEngine
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
@@ -47,23 +45,16 @@ def measure(options: BenchOptions, report: Report = _say_nothing) -> Measurement
         EngineSetError, BackendUnavailable, RequestError: as a run with the same options would.
     """
     environment = read_environment()
-    # What is wrong with set, device or request is better said before a process is started for them.
-    opened = EngineSet.open(options.engines)
-    backend = choose_backend(options.device)
-    bench_request(options, opened.native_size, 0)
     starts = fresh_starts(options, lambda done: report("starting afresh", done, options.starts))
     with OutpaintPipeline.from_pretrained(
         options.engines, device=options.device, options=options.load, verify=False, max_batch=options.batch
     ) as pipe:
         found = measure_pipeline(pipe, options, report)
-    return replace(found, environment=environment, starts=starts, ran=replace(found.ran, backend=backend.name))
+    return replace(found, environment=environment, starts=starts)
 
 
 def measure_pipeline(pipe: OutpaintPipeline, options: BenchOptions, report: Report = _say_nothing) -> Measurement:
-    """Time the pictures of a loaded pipeline; its engines stay wrapped in `TimedEngine`.
-
-    No fresh process is started, and the backend's name stays empty.
-    """
+    """Time the pictures of a loaded pipeline; its engines stay wrapped in `TimedEngine`, and no process is started."""
     environment = read_environment()
     clocks = _clocked(pipe)
     total = options.warmup + options.repeats
@@ -81,7 +72,7 @@ def measure_pipeline(pipe: OutpaintPipeline, options: BenchOptions, report: Repo
         schema=SCHEMA,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         options=options,
-        ran=_ran(pipe, run),
+        ran=_ran(pipe, run, clocks["unet"]),
         environment=environment,
         picture=Spread.of(picture.total for picture in counted),
         stages={
@@ -133,10 +124,10 @@ def _steps(pictures: list[_Picture]) -> Steps:
     return Steps(Spread.of(seconds), Spread.of(engine), Spread.of(outside), round(share, 6))
 
 
-def _ran(pipe: OutpaintPipeline, run: OutpaintRun) -> Ran:
+def _ran(pipe: OutpaintPipeline, run: OutpaintRun, clock: TimedEngine) -> Ran:
     result, engine_set = run.result, pipe.models.engine_set
     return Ran(
-        backend="",
+        backend=clock.backend,
         device=result.device,
         precision=result.precision,
         engine_set=result.engine_set,

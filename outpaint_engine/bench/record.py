@@ -14,7 +14,7 @@ import numpy as np
 from ..engines import EngineOptions
 from ..errors import RequestError
 
-__all__ = ["SCHEMA", "BenchOptions", "Environment", "Gpu", "Measurement", "Ran", "Spread", "Starts", "Steps"]
+__all__ = ["SCHEMA", "BenchOptions", "Environment", "Gpu", "Measurement", "Ran", "Spread", "Starts", "Steps", "read"]
 
 SCHEMA = "outpaint-bench/1"
 
@@ -191,12 +191,16 @@ class Measurement:
         content = json.loads(line)
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise ValueError(f"This line is not of schema {SCHEMA}.")
-        read: Self = _read(cls, content, "measurement")
-        return read
+        found: Self = read(cls, content, "measurement")
+        return found
 
 
-def _read(kind: Any, value: Any, name: str) -> Any:
-    """`value`, as JSON has it, as an object of type `kind`."""
+def read(kind: Any, value: Any, name: str) -> Any:
+    """`value`, as JSON has it, as an object of type `kind`: one of the dataclasses here, or of their fields' types.
+
+    Raises:
+        ValueError: a field is missing, unknown or of another kind; `name` is what the message calls the whole.
+    """
     origin, inner = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         known = {field.name for field in fields(kind)}
@@ -205,13 +209,15 @@ def _read(kind: Any, value: Any, name: str) -> Any:
         if not isinstance(value, dict) or not needed <= set(value) <= known:
             raise ValueError(f"{name} must have the fields {', '.join(sorted(known))}.")
         hints = get_type_hints(kind)
-        return kind(**{key: _read(hints[key], item, f"{name}.{key}") for key, item in value.items()})  # type: ignore[operator]
+        return kind(**{key: read(hints[key], item, f"{name}.{key}") for key, item in value.items()})  # type: ignore[operator]
+    if hasattr(kind, "_make") and isinstance(value, list):
+        return kind(*value)
     if origin is tuple and isinstance(value, list):
-        return tuple(_read(inner[0], item, name) for item in value)
+        return tuple(read(inner[0], item, name) for item in value)
     if origin is Mapping and isinstance(value, dict):
-        return {key: _read(inner[1], item, f"{name}.{key}") for key, item in value.items()}
+        return {key: read(inner[1], item, f"{name}.{key}") for key, item in value.items()}
     if type(None) in inner:
-        return None if value is None else _read(inner[0], value, name)
+        return None if value is None else read(inner[0], value, name)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if not (isinstance(kind, type) and type(value) is kind):

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import NamedTuple, Self
+from typing import IO, NamedTuple, Self
 
-from ..errors import OutpaintError
+from .. import errors
+from ..errors import EngineError
 from .environment import device_memory_in_use
 from .record import BenchOptions, Spread, Starts
 
@@ -32,7 +34,7 @@ def fresh_starts(options: BenchOptions, report: Callable[[int], None]) -> Starts
     """Start `options.starts` processes, one after the other, and `report` how many are done; None for none.
 
     Raises:
-        OutpaintError: a process failed; the message is its own.
+        OutpaintError: a process failed; kind and message are its own.
     """
     found: list[_Start] = []
     for number in range(options.starts):
@@ -51,30 +53,34 @@ def fresh_starts(options: BenchOptions, report: Callable[[int], None]) -> Starts
 
 
 def _fresh_start(options: BenchOptions) -> _Start:
-    held = device_memory_in_use()
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "outpaint_engine.bench.first_picture"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin and process.stdout and process.stderr
+    with tempfile.TemporaryFile("w+") as complaints, _DeviceWatch(device_memory_in_use()) as watch:
+        marks, last = _milestones(options, complaints)
+        complaints.seek(0)
+        said = complaints.read().strip().splitlines() or ["it said nothing."]
+    if "error" in last:
+        raise getattr(errors, str(last["kind"]))(last["error"])
+    if "first_picture" not in marks:
+        raise EngineError(f"A fresh process could not paint a picture: {said[-1]}")
+    memory = int(last["peak_rss"])
+    return _Start(marks["imported"], marks["ready"], marks["first_picture"], memory, watch.peak)
+
+
+def _milestones(options: BenchOptions, complaints: IO[str]) -> tuple[dict[str, float], dict[str, str | int]]:
+    """Seconds to each milestone that a process reached, and the last thing that it said."""
     marks: dict[str, float] = {}
     last: dict[str, str | int] = {}
-    with process, _DeviceWatch(held) as watch:
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "outpaint_engine.bench.first_picture"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
+    ) as process:
+        assert process.stdin and process.stdout
         process.stdin.write(json.dumps(asdict(options)))
         process.stdin.close()
         for line in process.stdout:
             last = json.loads(line)
             marks[str(last["milestone"])] = time.perf_counter() - began
-        complaint = process.stderr.read().strip().splitlines()
-    if "first_picture" not in marks:
-        said = last.get("error") or (complaint[-1] if complaint else f"it ended with code {process.returncode}.")
-        raise OutpaintError(f"A fresh process could not paint a picture: {said}")
-    memory = int(last["peak_rss"])
-    return _Start(marks["imported"], marks["ready"], marks["first_picture"], memory, watch.peak)
+    return marks, last
 
 
 class _DeviceWatch:

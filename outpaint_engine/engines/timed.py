@@ -16,6 +16,7 @@ class TimedEngine(Engine):
         self.engine = engine
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.device, self.precision = engine.device, engine.precision
+        self.backend: str = getattr(engine, "backend", "")
         self.seconds: list[float] = []
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
