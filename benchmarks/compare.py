@@ -136,7 +136,6 @@ def result(contest: Contest, environment: dict[str, Any], given: argparse.Namesp
         "schema": SCHEMA,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "note": given.note,
-        "command": sys.argv[1:],
         "task": asdict(contest.task) | {"checkpoint": given.checkpoint.name, "engines": given.engines.name},
         "environment": environment,
         "orders": contest.orders,

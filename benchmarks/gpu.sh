@@ -20,7 +20,8 @@ if [ -z "${SMALL:-}" ] && ! nvidia-smi >/dev/null 2>&1; then
 fi
 if [ -n "${SMALL:-}" ]; then
     model=tiny weights=fp32 sizes="64 96 128" name=small note="SMALL: a tiny model on the CPU; says nothing about speed."
-    sides="ours:ort-cpu:fp32 diffusers:cpu:fp32 diffusers:cpu:fp32:compile=true"
+    # Compiling by torch's own autotuning takes minutes on a CPU.
+    sides="ours:ort-cpu:fp32 diffusers:cpu:fp32 diffusers:cpu:fp32:compile=aot_eager"
     backends="ort-cpu"
 else
     model=sd15 weights=fp16 sizes="512 768 1024" note=""

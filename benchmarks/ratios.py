@@ -19,7 +19,7 @@ class Ratio:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.ratio:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.ratio:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
 def paired_ratio(seconds: Sequence[float], base: Sequence[float]) -> Ratio:

@@ -48,7 +48,7 @@ class SideName:
         if len(pieces) < 3 or not all("=" in piece for piece in pieces[3:]):
             raise ValueError(f"A side is KIND:DEVICE:PRECISION[:OPTION=VALUE...], not {text!r}.")
         options = dict(piece.split("=", 1) for piece in pieces[3:])
-        return cls(text, *pieces[:3], {name: json.loads(value) for name, value in options.items()})
+        return cls(text, *pieces[:3], {name: _value(value) for name, value in options.items()})
 
     def taken(self, **defaults: Any) -> dict[str, Any]:
         """The options over their `defaults`; a ValueError names one that this side does not have."""
@@ -56,6 +56,14 @@ class SideName:
             known = ", ".join(defaults) or "none"
             raise ValueError(f"{self.kind} has no option {', '.join(sorted(unknown))}; it has {known}.")
         return {**defaults, **self.options}
+
+
+def _value(text: str) -> Any:
+    """As JSON where it is that, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 @dataclass(frozen=True)

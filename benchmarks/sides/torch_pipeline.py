@@ -1,4 +1,4 @@
-"""diffusers on torch: eager, or with the UNet compiled."""
+"""diffusers on torch: eager, or with the UNet compiled, by inductor's autotuning or by the backend that is named."""
 
 import torch
 from outpaint_export.opening import open_source, silence_libraries
@@ -18,8 +18,9 @@ def load(name: SideName, task: Task) -> InpaintPipelineSide:
     dtype = DTYPES[name.precision]
     pipeline = reference_pipeline(open_source(task.checkpoint)).to(name.device, dtype)
     if options["compile"]:
+        how = {"mode": "max-autotune"} if options["compile"] is True else {"backend": options["compile"]}
         pipeline.unet.to(memory_format=torch.channels_last)
-        pipeline.unet = torch.compile(pipeline.unet, mode="max-autotune", fullgraph=True)
+        pipeline.unet = torch.compile(pipeline.unet, fullgraph=True, **how)
     facts = {"device": name.device, "precision": str(dtype).removeprefix("torch."), **options}
     if name.device.startswith("cuda"):
         return InpaintPipelineSide(pipeline, task, facts, dtype, torch.cuda.synchronize)

@@ -65,7 +65,7 @@ def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (("--engines", "nowhere"), 4, "no engine set at 'nowhere'"),
-        (("--device", "abacus"), 3, "no backend for device 'abacus'"),
+        (("--device", "abacus"), 3, "'abacus'"),
         (("--width", "100"), 5, "width must be a multiple of 8"),
         (("--repeats", "0"), 2, "--repeats"),
         (("--scheduler", "magic"), 5, "scheduler must be one of"),
