@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from outpaint_engine.bench.environment import peak_rss, read_environment
+from outpaint_engine.errors import OutpaintError
 
 from .sides import load
 from .task import Contestant, SideName, Task
@@ -45,7 +46,8 @@ def main() -> None:
         try:
             answered = answer(json.loads(text), side)
         except Exception as error:
-            traceback.print_exc()
+            if not isinstance(error, OutpaintError):
+                traceback.print_exc()
             answered = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answered), file=answers, flush=True)
         if "error" in answered:
