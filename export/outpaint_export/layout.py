@@ -17,6 +17,9 @@ SYNTHETIC = ("sd15", "tiny")
 PIPELINES = {4: "StableDiffusionPipeline", 9: "StableDiffusionInpaintPipeline"}
 PIXELS = {0: "batch_size", 2: "height", 3: "width"}
 LATENTS = {0: "batch_size", 2: "latent_height", 3: "latent_width"}
+ENCODED = {0: "batch_size", 2: "height / 8", 3: "width / 8"}
+DECODED = {0: "batch_size", 2: "latent_height * 8", 3: "latent_width * 8"}
+"""Formulas over the names of the inputs' axes, by which Optimum finds the size of an output before it is computed."""
 TOKENS = {0: "batch_size", 1: "sequence_length"}
 
 
@@ -33,6 +36,6 @@ GRAPHS = {
     "unet": GraphNames(
         {"sample": PIXELS, "timestep": {0: "batch_size"}, "encoder_hidden_states": TOKENS}, {"out_sample": PIXELS}
     ),
-    "vae_encoder": GraphNames({"sample": PIXELS}, {"latent_parameters": LATENTS}),
-    "vae_decoder": GraphNames({"latent_sample": LATENTS}, {"sample": PIXELS}),
+    "vae_encoder": GraphNames({"sample": PIXELS}, {"latent_parameters": ENCODED}),
+    "vae_decoder": GraphNames({"latent_sample": LATENTS}, {"sample": DECODED}),
 }

@@ -9,6 +9,7 @@ import click
 
 from .. import __version__
 from ..errors import BackendUnavailable, EngineSetError, ImageError, OutpaintError, RequestError
+from .bench import bench
 from .devices import devices
 from .engines import engines
 from .outpaint import plan, run
@@ -36,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, engines, devices, schedulers, serve, keys):
+for command in (run, plan, engines, devices, schedulers, bench, serve, keys):
     cli.add_command(command)
 
 

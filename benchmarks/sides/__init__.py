@@ -1,0 +1,32 @@
+"""The sides of a comparison, one file a kind; imported in the environment that the kind needs."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import NamedTuple
+
+from ..task import Contestant, SideName, Task
+
+__all__ = ["KINDS", "Kind", "load"]
+
+
+class Kind(NamedTuple):
+    """A module of this package with a function `load`, and the environment it runs in; empty is the caller's own."""
+
+    module: str
+    environment: str
+    what: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "ours": Kind("engine_set", "", "outpaint_engine; DEVICE is a backend's name, OPTIONs are those of EngineOptions"),
+    "diffusers": Kind("torch_pipeline", "", "diffusers' inpaint pipeline on torch; compile=true"),
+    "optimum": Kind("ort_pipeline", "optimum", "Optimum's ONNX Runtime inpaint pipeline over our engine set"),
+    "optimum-intel": Kind("openvino_pipeline", "openvino", "optimum-intel's OpenVINO inpaint pipeline, static shapes"),
+    "openvino": Kind("openvino_graph", "openvino", "OpenVINO driven natively on our UNet graph, without a pipeline"),
+}
+
+
+def load(name: SideName, task: Task) -> Contestant:
+    """Load a side, in the environment that its kind needs."""
+    loaded: Contestant = import_module(f"{__name__}.{KINDS[name.kind].module}").load(name, task)
+    return loaded

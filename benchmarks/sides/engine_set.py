@@ -1,0 +1,31 @@
+"""Ours: the iterator that users call."""
+
+import time
+from typing import Any
+
+from outpaint_engine import EngineOptions, OutpaintPipeline
+
+from ..task import SideName, Task, Turn, request_of
+
+__all__ = ["load"]
+
+
+class EngineSetSide:
+    def __init__(self, name: SideName, task: Task) -> None:
+        options = EngineOptions(precision=name.precision, **name.options)
+        self._pipe = OutpaintPipeline.from_pretrained(task.engines, device=name.device, options=options)
+        self._task = task
+        engine = self._pipe.models.unet.engine
+        self.facts: dict[str, Any] = {"device": engine.device, "precision": engine.precision}
+
+    def run(self, seed: int) -> Turn:
+        request = request_of(self._task, seed)
+        began = time.perf_counter()
+        run = self._pipe.steps(request)
+        ends = [time.perf_counter() for _ in run]
+        picture = time.perf_counter() - began
+        return Turn((ends[-1] - ends[0]) / (len(ends) - 1), picture, run.result.latents)
+
+
+def load(name: SideName, task: Task) -> EngineSetSide:
+    return EngineSetSide(name, task)

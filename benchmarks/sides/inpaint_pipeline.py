@@ -1,0 +1,92 @@
+"""What all peers with diffusers' inpaint pipeline share: the call, and when its steps end."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from outpaint_export.reference import reference_scheduler
+from PIL import Image
+
+from outpaint_engine import OutpaintRequest, plan
+from outpaint_engine.infill import choose_infill, infill
+from outpaint_engine.tensors import Array
+
+from ..task import Task, Turn, request_of
+
+__all__ = ["InpaintPipelineSide"]
+
+
+def _nothing() -> None:
+    """A CPU has nothing to wait for."""
+
+
+class InpaintPipelineSide:
+    """`wait` returns when the device has done what it was given; `dtype` is what the VAE takes."""
+
+    def __init__(
+        self,
+        pipeline: Any,
+        task: Task,
+        facts: dict[str, Any],
+        dtype: torch.dtype = torch.float32,
+        wait: Callable[[], None] = _nothing,
+    ) -> None:
+        pipeline.set_progress_bar_config(disable=True)
+        self._pipeline, self._task, self._dtype, self._wait = pipeline, task, dtype, wait
+        self._channels = int(pipeline.unet.config["in_channels"])
+        self._config = dict(pipeline.scheduler.config)
+        self.facts = facts
+
+    def run(self, seed: int) -> Turn:
+        """The canvas is filled before the clock starts, the picture is decoded and nothing pasted back after."""
+        task, pipeline = self._task, self._pipeline
+        request = request_of(task, seed)
+        mask, filled = _canvas(request, self._channels)
+        # A new one for each run: some keep the last run's predictions.
+        pipeline.scheduler = reference_scheduler(task.scheduler, self._config)
+        ends: list[float] = []
+
+        def step_ended(_: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+            # Waiting between the first and the last would take from a device what it can do ahead.
+            if step in (0, task.steps - 1):
+                self._wait()
+                ends.append(time.perf_counter())
+            return kept
+
+        began = time.perf_counter()
+        latents = pipeline(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            image=filled,
+            mask_image=mask,
+            width=task.width,
+            height=task.height,
+            strength=1.0,
+            num_inference_steps=task.steps,
+            guidance_scale=task.guidance_scale,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="latent",
+            callback_on_step_end=step_ended,
+        ).images
+        self._decode(latents)
+        picture = time.perf_counter() - began
+        return Turn((ends[-1] - ends[0]) / (task.steps - 1), picture, latents.float().cpu().numpy())
+
+    def _decode(self, latents: torch.Tensor) -> Array:
+        scale = self._pipeline.vae.config["scaling_factor"]
+        with torch.no_grad():
+            decoded = self._pipeline.vae.decode((latents / scale).to(self._dtype), return_dict=False)[0]
+        return ((decoded[0].permute(1, 2, 0).float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+def _canvas(request: OutpaintRequest, channels: int) -> tuple[Image.Image, Image.Image]:
+    """The mask and the filled canvas, as the runtime makes them."""
+    height, width, _ = request.image.shape
+    canvas = np.full((request.height, request.width, 3), 127, np.uint8)
+    canvas[request.offset_y : request.offset_y + height, request.offset_x : request.offset_x + width] = request.image
+    planned = plan((width, height), request.placement, request.mask_expand)
+    kind = choose_infill(channels, request.strength)
+    filled = infill(kind, canvas, planned.unknown, np.random.default_rng(request.seed))
+    return Image.fromarray((planned.mask * 255).astype(np.uint8)), Image.fromarray(filled)

@@ -1,0 +1,27 @@
+"""diffusers on torch: eager, or with the UNet compiled, by inductor's autotuning or by the backend that is named."""
+
+import torch
+from outpaint_export.opening import open_source, silence_libraries
+from outpaint_export.reference import reference_pipeline
+
+from ..task import SideName, Task
+from .inpaint_pipeline import InpaintPipelineSide
+
+__all__ = ["load"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load(name: SideName, task: Task) -> InpaintPipelineSide:
+    options = name.taken(compile=False)
+    silence_libraries()
+    dtype = DTYPES[name.precision]
+    pipeline = reference_pipeline(open_source(task.checkpoint)).to(name.device, dtype)
+    if options["compile"]:
+        how = {"mode": "max-autotune"} if options["compile"] is True else {"backend": options["compile"]}
+        pipeline.unet.to(memory_format=torch.channels_last)
+        pipeline.unet = torch.compile(pipeline.unet, fullgraph=True, **how)
+    facts = {"device": name.device, "precision": str(dtype).removeprefix("torch."), **options}
+    if name.device.startswith("cuda"):
+        return InpaintPipelineSide(pipeline, task, facts, dtype, torch.cuda.synchronize)
+    return InpaintPipelineSide(pipeline, task, facts, dtype)

@@ -1,0 +1,106 @@
+"""What every side of a comparison is asked to do, and what it answers: the words of the protocol between processes.
+
+Imported in every peer's environment, so it needs nothing but the standard library and numpy.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from outpaint_engine import OutpaintRequest
+from outpaint_engine.bench.workload import ramps
+from outpaint_engine.tensors import Array
+
+__all__ = ["Contestant", "SideName", "Task", "Turn", "request_of"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture, for all sides: the same weights as a diffusers checkpoint and as an engine set, and how to sample.
+
+    `steps` is at least 2, because the first is not counted.
+    """
+
+    checkpoint: str
+    engines: str
+    width: int
+    height: int
+    scheduler: str = "DDIM"
+    steps: int = 10
+    guidance_scale: float = 7.5
+
+
+@dataclass(frozen=True)
+class SideName:
+    """KIND:DEVICE:PRECISION[:OPTION=VALUE...], such as `ours:ort-cpu:fp32` or `diffusers:cpu:bf16:compile=true`."""
+
+    text: str
+    kind: str
+    device: str
+    precision: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str) -> "SideName":
+        pieces = text.split(":")
+        if len(pieces) < 3 or not all("=" in piece for piece in pieces[3:]):
+            raise ValueError(f"A side is KIND:DEVICE:PRECISION[:OPTION=VALUE...], not {text!r}.")
+        options = dict(piece.split("=", 1) for piece in pieces[3:])
+        return cls(text, *pieces[:3], {name: _value(value) for name, value in options.items()})
+
+    def taken(self, **defaults: Any) -> dict[str, Any]:
+        """The options over their `defaults`; a ValueError names one that this side does not have."""
+        if unknown := set(self.options) - set(defaults):
+            known = ", ".join(defaults) or "none"
+            raise ValueError(f"{self.kind} has no option {', '.join(sorted(unknown))}; it has {known}.")
+        return {**defaults, **self.options}
+
+
+def _value(text: str) -> Any:
+    """As JSON where it is that, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One picture of one side. `step` is seconds a step: from the end of the first to the end of the last, divided.
+
+    `picture` is seconds from the decoded input to the decoded output; `latents` the final ones, (1, 4, h, w). Both are
+    None where a side runs nothing but the UNet.
+    """
+
+    step: float
+    picture: float | None = None
+    latents: Array | None = None
+
+
+class Contestant(Protocol):
+    """A side that is loaded. `facts` says what it really runs: provider, precision, options."""
+
+    facts: dict[str, Any]
+
+    def run(self, seed: int) -> Turn:
+        """Paint one picture; all sides draw the same noise for a seed."""
+
+
+def request_of(task: Task, seed: int) -> OutpaintRequest:
+    """Half the canvas wide and high is given, in its middle; the text changes with the seed, so that none is kept."""
+    width, height = (max(8, side // 16 * 8) for side in (task.width, task.height))
+    return OutpaintRequest(
+        image=np.ascontiguousarray(ramps(width, height)),
+        prompt=f"a wide view over hills and water, take {seed}",
+        negative_prompt=f"people, take {seed}",
+        width=task.width,
+        height=task.height,
+        offset_x=(task.width - width) // 16 * 8,
+        offset_y=(task.height - height) // 16 * 8,
+        scheduler=task.scheduler,
+        num_inference_steps=task.steps,
+        guidance_scale=task.guidance_scale,
+        seed=seed,
+    )
