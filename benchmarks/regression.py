@@ -3,7 +3,8 @@
     python -m benchmarks.regression            check against benchmarks/baseline.json; exit code 1 if it got slower
     python -m benchmarks.regression --record   write that file anew, after the demo or the speed changed on purpose
 
-One thread, so that the number of cores does not matter. Each round paints one picture with the pipeline and makes the
+One thread, so that the number of cores does not matter; on another kind of processor than the baseline's, ratios are
+shown and not judged. Each round paints one picture with the pipeline and makes the
 same calls on sessions of our own, in an order that is drawn. What is compared with the baseline is the lower end of a
 ratio's 95 % interval, so a noisy machine does not fail; a ratio is slower only if three runs in a row say so.
 """
@@ -177,6 +178,12 @@ def main() -> int:
         plain = Plain(engine_set)
         plain.run(), ours(pipe, clock, 0)
         if not record:
+            here, there = read_environment().cpu, baseline["environment"]["cpu"]
+            if here != there:
+                print(f"The baseline is of {there} and this is {here}, where the same code has other ratios:")
+                print("\n".join(f"{MEANING[name]:48}{ratio}" for name, ratio in session(pipe, clock, plain).items()))
+                print("They are shown, not judged. To judge here: python -m benchmarks.regression --record")
+                return 0
             return check(
                 lambda: session(pipe, clock, plain),
                 {name: Allowed(**values) for name, values in baseline["ratios"].items()},
