@@ -11,7 +11,17 @@ from ..engine_set import PARTS, EngineSet
 from ..errors import BackendUnavailable, EngineError, RequestError
 from ..tensors import Array, TensorSpec
 
-__all__ = ["PRECISIONS", "Backend", "Bucket", "Engine", "EngineOptions", "Probe", "check_feeds", "usable_cores"]
+__all__ = [
+    "PRECISIONS",
+    "Backend",
+    "Bucket",
+    "Engine",
+    "EngineDecorator",
+    "EngineOptions",
+    "Probe",
+    "check_feeds",
+    "usable_cores",
+]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -48,6 +58,24 @@ class Engine(ABC):
     ) -> None:
         """Close the engine."""
         self.close()
+
+
+class EngineDecorator(Engine):
+    """An engine that runs through another, `engine`, and says of itself what that one says."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.backend, self.device = engine.backend, engine.device
+
+    @property
+    def precision(self) -> str:  # type: ignore[override]  # read only
+        """Of the engine beneath, which may know it after its first run only."""
+        return self.engine.precision
+
+    def close(self) -> None:
+        """Close the engine beneath."""
+        self.engine.close()
 
 
 def check_feeds(engine: str, inputs: Mapping[str, TensorSpec], feeds: Mapping[str, Array]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import EngineError
 from ..tensors import Array
-from .base import Engine
+from .base import Engine, EngineDecorator
 
 __all__ = ["BatchingEngine"]
 
@@ -35,7 +35,7 @@ class _Call:
         return self.outputs is not None or self.error is not None
 
 
-class BatchingEngine(Engine):
+class BatchingEngine(EngineDecorator):
     """Merges concurrent calls whose arrays differ in their first axis only, up to `max_rows` rows.
 
     `max_rows` may be a function of a call's arrays, for an engine that can take fewer rows the larger they are. A
@@ -44,9 +44,7 @@ class BatchingEngine(Engine):
     """
 
     def __init__(self, engine: Engine, *, max_rows: RowBound = 8, patience: float = 0.02, lanes: int = 1) -> None:
-        self.engine = engine
-        self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.backend, self.device = engine.backend, engine.device
+        super().__init__(engine)
         specs = (*engine.inputs.values(), *engine.outputs.values())
         self._growing = all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
         self._max_rows = max_rows
@@ -56,11 +54,6 @@ class BatchingEngine(Engine):
         self._running = 0
         self._expected = 1
         """Callers seen together lately: as many are worth waiting for."""
-
-    @property
-    def precision(self) -> str:  # type: ignore[override]  # read only
-        """Of the engine beneath, which may know it after its first run only."""
-        return self.engine.precision
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
         """Run, alone or with others; the caller owns what it gets: the outputs that `wanted` names, None is all."""
@@ -79,10 +72,6 @@ class BatchingEngine(Engine):
             raise call.error
         assert call.outputs is not None
         return {name: value for name, value in call.outputs.items() if wanted is None or name in wanted}
-
-    def close(self) -> None:
-        """Close the engine beneath."""
-        self.engine.close()
 
     def _may_lead(self, call: _Call) -> bool:
         """Whether nobody has taken the call along and a lane is free for it."""

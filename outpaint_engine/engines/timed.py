@@ -4,19 +4,16 @@ import time
 from collections.abc import Collection, Mapping
 
 from ..tensors import Array
-from .base import Engine
+from .base import Engine, EngineDecorator
 
 __all__ = ["TimedEngine"]
 
 
-class TimedEngine(Engine):
+class TimedEngine(EngineDecorator):
     """Passes every call on; `seconds` gets one entry a call, also where the call fails."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.device, self.precision = engine.device, engine.precision
-        self.backend: str = getattr(engine, "backend", "")
+        super().__init__(engine)
         self.seconds: list[float] = []
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
@@ -26,7 +23,3 @@ class TimedEngine(Engine):
             return self.engine.run(feeds, wanted)
         finally:
             self.seconds.append(time.perf_counter() - began)
-
-    def close(self) -> None:
-        """Close the engine beneath."""
-        self.engine.close()

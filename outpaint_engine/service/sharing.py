@@ -14,7 +14,7 @@ import numpy as np
 
 from ..components import Models, Unet, VaeDecoder, VaeEncoder
 from ..engines import BatchingEngine, Engine, EngineOptions
-from ..engines.base import usable_cores
+from ..engines.base import EngineDecorator, usable_cores
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintRun, pictures_per_call
@@ -108,14 +108,13 @@ def _switched(alone: Models, twin: Models, several: Callable[[], bool]) -> Model
     )
 
 
-class _Switch(Engine):
+class _Switch(EngineDecorator):
     """Runs on `twin` while there are several requests, and on `alone` otherwise."""
 
     def __init__(self, alone: Engine, twin: Engine, several: Callable[[], bool]) -> None:
-        self.inputs, self.outputs = alone.inputs, alone.outputs
-        self.device, self.precision = alone.device, alone.precision
-        self._alone, self._twin, self._several = alone, twin, several
+        super().__init__(alone)
+        self._twin, self._several = twin, several
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
         """Run the engine that suits the moment."""
-        return (self._twin if self._several() else self._alone).run(feeds, wanted)
+        return (self._twin if self._several() else self.engine).run(feeds, wanted)
