@@ -156,7 +156,11 @@ def test_the_configuration_is_read_from_toml(tmp_path: Path) -> None:
         ("canvas_sides = [100]\ncanvas_default = 100", "multiples of 8"),
         ("steps_default = 1", "outside steps"),
         ("max_body_bytes = 5", "a third longer"),
-        ("workers = 0", "workers 1 or more"),
+        ("workers = 0", "workers must be above 0, not 0"),
+        ("concurrent_bodies = 0", "concurrent_bodies must be above 0"),
+        ("requests_per_minute = -1", "requests_per_minute must be above 0"),
+        ("price = -1", "price must be 0 or more"),
+        ("strength = [1, 0.5]", "strength must be two numbers"),
         ("=", "cannot be read"),
     ],
 )
