@@ -82,6 +82,8 @@ class Configuration:
 
     def __post_init__(self) -> None:
         """Refuse what could never be served."""
+        if not self.public_url.startswith(("http://", "https://")):
+            raise RequestError(f"public_url must begin with http:// or https://, not be {self.public_url!r}.")
         if self.canvas_default not in self.canvas_sides:
             raise RequestError(f"canvas_default {self.canvas_default} is not one of canvas_sides {self.canvas_sides}.")
         if any(side % 8 or side <= 0 for side in self.canvas_sides):
