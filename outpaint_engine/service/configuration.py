@@ -13,6 +13,7 @@ from ..errors import RequestError
 
 __all__ = ["MICROS", "Configuration", "credits_text"]
 
+MAY_BE_0 = ("url_images", "load_twice", "price", "max_offset", "max_mask_expand")
 MICROS = 1_000_000
 """Credits are counted in whole millionths, so that sums are exact."""
 
@@ -81,6 +82,8 @@ class Configuration:
 
     def __post_init__(self) -> None:
         """Refuse what could never be served."""
+        if not self.public_url.startswith(("http://", "https://")):
+            raise RequestError(f"public_url must begin with http:// or https://, not be {self.public_url!r}.")
         if self.canvas_default not in self.canvas_sides:
             raise RequestError(f"canvas_default {self.canvas_default} is not one of canvas_sides {self.canvas_sides}.")
         if any(side % 8 or side <= 0 for side in self.canvas_sides):
@@ -89,8 +92,11 @@ class Configuration:
             raise RequestError(f"steps_default {self.steps_default} is outside steps {self.steps}.")
         if self.max_image_bytes * 4 // 3 > self.max_body_bytes:
             raise RequestError("max_body_bytes must hold max_image_bytes as base64, which is a third longer.")
-        if self.price < 0 or self.workers < 1:
-            raise RequestError("price must be 0 or more, and workers 1 or more.")
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, int | float) and (value < 0 or (value == 0 and name not in MAY_BE_0)):
+                raise RequestError(f"{name} must be {'0 or more' if name in MAY_BE_0 else 'above 0'}, not {value}.")
+            if isinstance(value, tuple) and name != "canvas_sides" and not 0 < value[0] <= value[-1]:
+                raise RequestError(f"{name} must be two numbers above 0, the smaller one first, not {value}.")
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -168,7 +168,7 @@ def _number(field: Field, value: Any) -> int | float:
     fits = isinstance(value, int | float) and not isinstance(value, bool) and field.low <= value <= field.high
     # 25.0 is an integer in JSON's eyes.
     if not fits or (whole and value != int(value)):
-        raise _wrong(field, f"must be {kind} from {field.low:.19g} to {field.high:.19g}, not {_shown(value)}.")
+        raise _wrong(field, f"must be {kind} from {field.low} to {field.high}, not {_shown(value)}.")
     return int(value) if whole else float(value)
 
 

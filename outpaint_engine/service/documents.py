@@ -1,11 +1,24 @@
 """What the OpenAPI document says of bodies and answers, in one place."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from .configuration import Configuration
 from .contract import body_schema
 
-__all__ = ["POST_ANSWERS", "body_document", "errors"]
+__all__ = [
+    "CANCELLED",
+    "CREDITS",
+    "PICTURE",
+    "POST_ANSWERS",
+    "RESULT",
+    "STATUS",
+    "SUBMITTED",
+    "answer",
+    "body_document",
+    "errors",
+    "without_validation",
+]
 
 WHEN = {
     401: "No valid API key in the header x-api-key.",
@@ -20,17 +33,81 @@ WHEN = {
     500: "Something broke; the sentence has the id under which it was logged.",
     503: "The queue is full, the run took too long, or the store cannot be written.",
 }
-ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+TEXT, NUMBER, WHOLE = ({"type": kind} for kind in ("string", "number", "integer"))
+
+
+def _header(says: str, schema: Mapping[str, Any] = TEXT) -> dict[str, Any]:
+    return {"description": says, "schema": schema}
+
+
+def _object(optional: Mapping[str, Any] | None = None, /, **required: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(required), "properties": required | dict(optional or {})}
+
+
+ERROR = _object(error=TEXT)
+RETRY_AFTER = {"Retry-After": _header("Seconds.", WHOLE)}
+CREDITS = _object(credits=NUMBER)
+
+ADDRESSES = {"poll_url": TEXT, "status_url": TEXT, "response_url": TEXT}
+SUBMITTED = _object(request_id=TEXT, status={"const": "QUEUED"}, **ADDRESSES)
+METRICS = ("inference_time", "queue_time", "total_time", "retry_count", "cost", "remaining_credits")
+FACTS = {
+    "status": {"enum": ["QUEUED", "PROCESSING", "COMPLETED", "FAILED"]},
+    "request_id": TEXT,
+    **ADDRESSES,
+    "error": {"type": ["string", "null"]},
+    "metrics": {
+        "type": "object",
+        "properties": dict.fromkeys(METRICS, NUMBER),
+        "description": "Seconds and credits, as far as they are known.",
+    },
+}
+CANCELLED = _object(**FACTS)
+STATUS = _object(
+    **FACTS, progress=_object({"preview": TEXT | {"description": "A data URL of a JPEG."}}, step=WHOLE, steps=WHOLE)
+)
+RESULT = _object(
+    {"quality_report": TEXT, "seed": WHOLE},
+    **FACTS,
+    output={"type": ["string", "null"], "description": "The picture's address, or base64 where that was asked for."},
+)
+PICTURE = {
+    "description": "The picture; in JSON where base64 was asked for.",
+    "content": {
+        "image/jpeg": {"schema": TEXT | {"format": "binary"}},
+        "application/json": {"schema": _object(image=TEXT)},
+    },
+    "headers": {
+        "x-request-id": _header("The request in v2's paths."),
+        "x-seed-value": _header("The seed that was used."),
+        "x-generation-time": _header("Seconds."),
+        "x-cost": _header("Credits."),
+        "x-remaining-credits": _header("Credits."),
+    },
+}
+
+
+def answer(schema: Mapping[str, Any], says: str = "JSON.") -> dict[str, Any]:
+    """One documented answer with a JSON body."""
+    return {"description": says, "content": {"application/json": {"schema": schema}}}
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The documented error answers of a route."""
     return {
-        status: {"description": WHEN[status], "content": {"application/json": {"schema": ERROR}}}
-        | ({"headers": RETRY_AFTER} if status in (429, 503) else {})
+        status: answer(ERROR, WHEN[status]) | ({"headers": RETRY_AFTER} if status in (429, 503) else {})
         for status in statuses
     }
+
+
+def without_validation(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without the 422 that FastAPI promises for every path with a parameter, and never sends here."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    document["components"].pop("schemas", None)
+    return document
 
 
 EXAMPLE = {

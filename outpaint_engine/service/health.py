@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
+from .documents import answer
 from .parts import Parts
 
 __all__ = ["health_routes"]
@@ -15,13 +16,13 @@ __all__ = ["health_routes"]
 
 def health_routes(parts: Parts) -> APIRouter:
     """`/livez`, `/readyz` and `/metrics`; none of them says anything of a client."""
-    routes = APIRouter()
+    routes = APIRouter(tags=["Health"])
 
-    @routes.get("/livez", summary="The process answers")
+    @routes.get("/livez", summary="The process answers", responses={200: answer({"const": {"status": "ok"}})})
     async def livez() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    @routes.get("/readyz", summary="It can take requests", responses={503: {"description": "Which check fails."}})
+    @routes.get("/readyz", summary="It can take requests", responses={200: CHECKS, 503: CHECKS})
     async def readyz() -> JSONResponse:
         checks = await run_in_threadpool(_checks, parts)
         return JSONResponse(checks, 200 if all(checks.values()) else 503)
@@ -34,6 +35,7 @@ def health_routes(parts: Parts) -> APIRouter:
     return routes
 
 
+CHECKS = answer({"type": "object", "additionalProperties": {"type": "boolean"}}, "Whether each check holds.")
 PLAIN: dict[int | str, dict[str, Any]] = {200: {"description": "Prometheus' text.", "content": {"text/plain": {}}}}
 
 

@@ -23,6 +23,7 @@ from .configuration import Configuration
 
 __all__ = ["SharedModel", "load_shared"]
 
+WARM_SIDE = 128
 ROWS, FACTOR = 2, 8
 """Rows of one request in a UNet call, with and without the prompt; pixels a latent."""
 
@@ -92,9 +93,13 @@ class SharedModel:
                 self._running -= 1
 
     def warm_up(self, side: int) -> None:
-        """Run one step on grey on whatever is loaded, which also shows whether the engines work."""
+        """Run one step on grey on whatever is loaded, which also shows whether the engines work.
+
+        The canvas is `side` pixels, or less on a CPU, which prepares nothing for a size.
+        """
         grey = np.full((8, 8, 3), 127, np.uint8)
         for pipeline in self._loaded:
+            side = min(side, WARM_SIDE) if pipeline.models.unet.engine.device == "cpu" else side
             pipeline(image=grey, width=side, height=side, offset_x=side // 2, num_inference_steps=1)
 
 

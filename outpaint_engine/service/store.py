@@ -103,7 +103,13 @@ def journal_mode(version: tuple[int, ...]) -> tuple[str, str]:
 
 
 def _opened(url: str) -> Engine:
-    if not url.startswith("sqlite"):
+    kind = url.partition(":")[0].partition("+")[0]
+    if kind not in ("sqlite", "postgresql") or "://" not in url:
+        raise OutputError(
+            "The store must be a URL, sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME; this one begins "
+            f"with {kind[:20]!r}."
+        )
+    if kind == "postgresql":
         return create_engine(url, pool_size=20, max_overflow=40, pool_pre_ping=True)
     path = make_url(url).database
     if not path or path == ":memory:":

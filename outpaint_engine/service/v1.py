@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from .answers import Refusal
 from .configuration import MICROS, credits_text
-from .documents import POST_ANSWERS, body_document, errors
+from .documents import CREDITS, PICTURE, POST_ANSWERS, answer, body_document, errors
 from .jobs import Job
 from .parts import Parts, owner_of, submitted
 
@@ -27,22 +27,17 @@ HUNG_UP = (
 )
 LOOK_SECONDS = 1.0
 DISCONNECT_SECONDS = 0.1
-PICTURE = {
-    "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
-    # With `base64`.
-    "application/json": {"schema": {"type": "object", "properties": {"image": {"type": "string"}}}},
-}
 
 
 def v1_routes(parts: Parts) -> APIRouter:
     """`POST /v1/MODEL` and the credits."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", tags=["Outpainting"])
 
     @routes.post(
         f"/{parts.configuration.model}",
         summary="Outpaint and wait for the picture",
         response_class=Response,
-        responses={200: {"description": "The picture.", "content": PICTURE}, **POST_ANSWERS},
+        responses={200: PICTURE, **POST_ANSWERS},
         openapi_extra=body_document(parts.configuration),
     )
     async def outpaint(request: Request) -> Response:
@@ -55,7 +50,7 @@ def v1_routes(parts: Parts) -> APIRouter:
     @routes.get(
         "/get-user-credits",
         summary="Credits left",
-        responses=errors(401, 500, 503),
+        responses={200: answer(CREDITS), **errors(401, 500, 503)},
     )
     async def credits(request: Request) -> JSONResponse:
         owner = await owner_of(request, parts)

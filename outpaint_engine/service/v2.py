@@ -4,6 +4,7 @@ Reads are never limited or shed: the official client gives up at the first refus
 """
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,19 +13,23 @@ from starlette.responses import JSONResponse, Response
 
 from .answers import Refusal
 from .configuration import MICROS
-from .documents import POST_ANSWERS, body_document, errors
+from .documents import CANCELLED, POST_ANSWERS, RESULT, STATUS, SUBMITTED, answer, body_document, errors
 from .jobs import Job
 from .parts import Parts, owner_of, submitted
 
 __all__ = ["v2_routes"]
 
 MEDIA = {".jpg": "image/jpeg", ".json": "application/json"}
-READ_ANSWERS = {422: {"description": "The request FAILED; `error` says why."}, **errors(401, 404, 500, 503)}
+
+
+def _read_answers(schema: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+    failed = answer(schema, "The request FAILED; `error` says why.")
+    return {200: answer(schema), 422: failed, **errors(401, 404, 500, 503)}
 
 
 def v2_routes(parts: Parts) -> APIRouter:
     """Requests and their results."""
-    routes = APIRouter()
+    routes = APIRouter(tags=["Outpainting"])
 
     async def status(identity: str, request: Request) -> JSONResponse:
         job = await _job(request, parts, identity)
@@ -35,7 +40,7 @@ def v2_routes(parts: Parts) -> APIRouter:
     @routes.post(
         f"/v2/{parts.configuration.model}",
         summary="Queue an outpainting",
-        responses=POST_ANSWERS,
+        responses={200: answer(SUBMITTED), **POST_ANSWERS},
         openapi_extra=body_document(parts.configuration),
     )
     async def submit(request: Request) -> JSONResponse:
@@ -45,15 +50,19 @@ def v2_routes(parts: Parts) -> APIRouter:
     # Segmind's `poll_url` has the second path.
     for path in ("/v2/requests/{identity}/status", "/v1/requests/{identity}"):
         summary = "State and progress of a request"
-        routes.get(path, summary=summary, responses=READ_ANSWERS, openapi_extra=PREVIEW)(status)
+        routes.get(path, summary=summary, responses=_read_answers(STATUS), openapi_extra=PREVIEW)(status)
 
-    @routes.get("/v2/requests/{identity}", summary="The result of a request", responses=READ_ANSWERS)
+    @routes.get("/v2/requests/{identity}", summary="The result of a request", responses=_read_answers(RESULT))
     async def result(identity: str, request: Request) -> JSONResponse:
         job = await _job(request, parts, identity)
         output = await run_in_threadpool(_output, parts, job)
         return _said(job, _facts(parts, job) | output)
 
-    @routes.delete("/v2/requests/{identity}", summary="Cancel a request", responses=errors(401, 404, 409, 500, 503))
+    @routes.delete(
+        "/v2/requests/{identity}",
+        summary="Cancel a request",
+        responses={200: answer(CANCELLED), **errors(401, 404, 409, 500, 503)},
+    )
     async def cancel(identity: str, request: Request) -> JSONResponse:
         job = await _job(request, parts, identity)
         ended = await run_in_threadpool(parts.jobs.cancel, job.owner, job.id, "cancelled", "cancelled")

@@ -34,13 +34,13 @@ class Workers:
         self._model, self._leases, self._results = model, leases, results
         self._configuration = configuration
         self.bell, self.metrics = Bell(), Metrics()
-        self._wake, self._stopping = threading.Semaphore(0), threading.Event()
+        self._wake, self._stopping, self._warming = threading.Semaphore(0), threading.Event(), threading.Lock()
         self._threads: list[threading.Thread] = []
         self.warm = False
         self.last_run_fine = True
 
     def start(self) -> None:
-        """Begin; each thread warms the engines before it takes a job."""
+        """Begin; the engines are warmed before a thread takes a job."""
         count = self._configuration.workers
         self._threads = [threading.Thread(target=self._work, name=f"worker-{index}") for index in range(count)]
         self._threads.append(threading.Thread(target=self._prune, name="prune"))
@@ -67,8 +67,9 @@ class Workers:
     def _work(self) -> None:
         while not self._stopping.is_set():
             try:
-                if not self.warm:
-                    self._warm_up()
+                with self._warming:
+                    if not self.warm:
+                        self._warm_up()
                 claim = self._leases.claim()
                 if claim is not None:
                     self._run(claim)

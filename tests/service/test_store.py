@@ -67,6 +67,12 @@ def test_a_store_that_cannot_be_opened_says_so(url: str) -> None:
         Store(url)
 
 
+@pytest.mark.parametrize("url", ["outpaint.db", ":memory:", "mysql://host/name", "sqlite"])
+def test_a_store_that_is_no_url_of_the_two_is_told_how_they_look(url: str) -> None:
+    with pytest.raises(OutputError, match="sqlite:///FILE or postgresql"):
+        Store(url)
+
+
 def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
     people = Accounts(store)
     people.create_key("ann", 100)
@@ -156,7 +162,12 @@ def test_the_configuration_is_read_from_toml(tmp_path: Path) -> None:
         ("canvas_sides = [100]\ncanvas_default = 100", "multiples of 8"),
         ("steps_default = 1", "outside steps"),
         ("max_body_bytes = 5", "a third longer"),
-        ("workers = 0", "workers 1 or more"),
+        ("public_url = 'example.org'", "must begin with http"),
+        ("workers = 0", "workers must be above 0, not 0"),
+        ("concurrent_bodies = 0", "concurrent_bodies must be above 0"),
+        ("requests_per_minute = -1", "requests_per_minute must be above 0"),
+        ("price = -1", "price must be 0 or more"),
+        ("strength = [1, 0.5]", "strength must be two numbers"),
         ("=", "cannot be read"),
     ],
 )

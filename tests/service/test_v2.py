@@ -154,7 +154,7 @@ def test_a_changed_link_needs_a_key(serve: Serve, body: dict[str, Any], change: 
 
 
 def test_an_expired_link_needs_a_key(serve: Serve, body: dict[str, Any]) -> None:
-    running = serve(link_seconds=-1)
+    running = serve(link_seconds=1e-9)
     link = running.ended(running.submit(body))["output"]
     del running.client.headers["x-api-key"]
     assert running.client.get(link).status_code == 401
