@@ -24,7 +24,7 @@ class Refused:
     def check(self, owner: str) -> None:
         """Raises a Refusal with 429 where `most` bodies of this account were refused within a minute."""
         times = self._times[owner]
-        if len(times) == self._most and (left := times[0] + MINUTE - self._clock()) > 0:
+        if len(times) == self._most and (left := next(iter(times)) + MINUTE - self._clock()) > 0:
             raise too_many(self._most, left)
 
     def note(self, owner: str) -> None:
