@@ -15,8 +15,7 @@ class TimedEngine(Engine):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.device, self.precision = engine.device, engine.precision
-        self.backend: str = getattr(engine, "backend", "")
+        self.backend, self.device, self.precision = engine.backend, engine.device, engine.precision
         self.seconds: list[float] = []
 
     def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
