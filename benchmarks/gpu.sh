@@ -6,7 +6,7 @@
 #   SMALL=1 benchmarks/gpu.sh                 a tiny model on the CPU, to see that everything runs; so too without a GPU
 #
 # Also: PYTHON (python3), WORK (where the model is written, gpu-work), OUT (where results go, benchmarks/results),
-# ROUNDS (10), STEPS (20). benchmarks/README.md says how the folder of wheels is made; large ones may lie there in pieces,
+# SIZES ("512 768 1024"), ROUNDS (10), STEPS (20). benchmarks/README.md says how the folder of wheels is made; large ones may lie there in pieces,
 # cut by `split FILE FILE.part-`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,12 +19,12 @@ if [ -z "${SMALL:-}" ] && ! nvidia-smi >/dev/null 2>&1; then
     SMALL=1
 fi
 if [ -n "${SMALL:-}" ]; then
-    model=tiny weights=fp32 sizes="64 96 128" name=small note="SMALL: a tiny model on the CPU; says nothing about speed."
+    model=tiny weights=fp32 sizes=${SIZES:-64 96 128} name=small note="SMALL: a tiny model on the CPU; says nothing about speed."
     # Compiling by torch's own autotuning takes minutes on a CPU.
     sides="ours:ort-cpu:fp32 diffusers:cpu:fp32 diffusers:cpu:fp32:compile=aot_eager"
     backends="ort-cpu"
 else
-    model=sd15 weights=fp16 sizes="512 768 1024" note=""
+    model=sd15 weights=fp16 sizes=${SIZES:-512 768 1024} note=""
     name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr -cs 'A-Za-z0-9' - | sed 's/-*$//' | tr A-Z a-z)
     sides="ours:ort-cuda:auto ours:ort-cuda:auto:cuda_graph=true diffusers:cuda:fp16 diffusers:cuda:fp16:compile=true"
     backends="ort-cuda"

@@ -14,6 +14,7 @@ from outpaint_export.exporting import ExportOptions, export_parts
 from outpaint_export.opening import silence_libraries
 from outpaint_export.reference import reference_pipeline
 from outpaint_export.sources import Origin, Sources
+from outpaint_export.synthetic import synthetic_sources
 from safetensors.torch import load_file, save_file
 
 PREFIX = "text_model."
@@ -29,14 +30,8 @@ def untrained_demo() -> Sources:
 
     tokenizer = new_tokenizer()
     modules = new_text_encoder(tokenizer), new_unet(), new_autoencoder()
-    origin = Origin("synthetic demo: untrained", license="Apache-2.0")
+    origin = Origin("synthetic demo: untrained", license="Apache-2.0", synthetic=True)
     return Sources.of_modules(modules, new_scheduler().config, tokenizer, origin)
-
-
-def synthetic(architecture: str, channels: int) -> Sources:
-    from outpaint_export.synthetic import synthetic_sources
-
-    return synthetic_sources(architecture, channels)
 
 
 def write_checkpoint(sources: Sources, folder: Path) -> None:
@@ -58,7 +53,7 @@ def main() -> None:
     given = parser.parse_args()
     silence_libraries()
     demo = given.architecture == "demo"
-    sources = untrained_demo() if demo else synthetic(given.architecture, given.channels)
+    sources = untrained_demo() if demo else synthetic_sources(given.architecture, given.channels)
     given.out.mkdir(parents=True, exist_ok=True)
     write_checkpoint(sources, given.out / CHECKPOINT)
     export_parts(sources, given.out / ENGINES, ExportOptions(weights=given.weights, overwrite=True))

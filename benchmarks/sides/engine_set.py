@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from outpaint_engine import EngineOptions, OutpaintPipeline
+from outpaint_engine.run import bucket_of
 
 from ..task import SideName, Task, Turn, request_of
 
@@ -12,11 +13,17 @@ __all__ = ["load"]
 
 class EngineSetSide:
     def __init__(self, name: SideName, task: Task) -> None:
-        options = EngineOptions(precision=name.precision, **name.options)
+        buckets = (bucket_of(request_of(task, 0), None),)
+        options = EngineOptions(precision=name.precision, buckets=buckets, **name.options)
         self._pipe = OutpaintPipeline.from_pretrained(task.engines, device=name.device, options=options)
         self._task = task
         engine = self._pipe.models.unet.engine
-        self.facts: dict[str, Any] = {"device": engine.device, "precision": engine.precision}
+        self.facts: dict[str, Any] = {
+            "backend": engine.backend,
+            "device": engine.device,
+            "precision": engine.precision,
+            "synthetic": self._pipe.models.engine_set.synthetic,
+        }
 
     def run(self, seed: int) -> Turn:
         request = request_of(self._task, seed)

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from outpaint_export.reference import reference_scheduler
+from outpaint_export.reference import filled_canvas, reference_scheduler
 from PIL import Image
 
-from outpaint_engine import OutpaintRequest, plan
-from outpaint_engine.infill import choose_infill, infill
 from outpaint_engine.tensors import Array
 
 from ..task import Task, Turn, request_of
@@ -43,7 +41,7 @@ class InpaintPipelineSide:
         """The canvas is filled before the clock starts, the picture is decoded and nothing pasted back after."""
         task, pipeline = self._task, self._pipeline
         request = request_of(task, seed)
-        mask, filled = _canvas(request, self._channels)
+        mask, filled = filled_canvas(request, self._channels)
         # A new one for each run: some keep the last run's predictions.
         pipeline.scheduler = reference_scheduler(task.scheduler, self._config)
         ends: list[float] = []
@@ -59,8 +57,8 @@ class InpaintPipelineSide:
         latents = pipeline(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
-            image=filled,
-            mask_image=mask,
+            image=Image.fromarray(filled),
+            mask_image=Image.fromarray((mask * 255).astype(np.uint8)),
             width=task.width,
             height=task.height,
             strength=1.0,
@@ -79,14 +77,3 @@ class InpaintPipelineSide:
         with torch.no_grad():
             decoded = self._pipeline.vae.decode((latents / scale).to(self._dtype), return_dict=False)[0]
         return ((decoded[0].permute(1, 2, 0).float() / 2 + 0.5).clamp(0, 1) * 255).round().byte().cpu().numpy()
-
-
-def _canvas(request: OutpaintRequest, channels: int) -> tuple[Image.Image, Image.Image]:
-    """The mask and the filled canvas, as the runtime makes them."""
-    height, width, _ = request.image.shape
-    canvas = np.full((request.height, request.width, 3), 127, np.uint8)
-    canvas[request.offset_y : request.offset_y + height, request.offset_x : request.offset_x + width] = request.image
-    planned = plan((width, height), request.placement, request.mask_expand)
-    kind = choose_infill(channels, request.strength)
-    filled = infill(kind, canvas, planned.unknown, np.random.default_rng(request.seed))
-    return Image.fromarray((planned.mask * 255).astype(np.uint8)), Image.fromarray(filled)

@@ -22,7 +22,7 @@ from outpaint_engine.tensors import Array
 from . import sd15
 from .sources import Sources
 
-__all__ = ["SCHEDULERS", "not_comparable", "outpaint", "reference_pipeline", "reference_scheduler"]
+__all__ = ["SCHEDULERS", "filled_canvas", "not_comparable", "outpaint", "reference_pipeline", "reference_scheduler"]
 
 KARRAS = {"use_karras_sigmas": True}
 SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -91,7 +91,7 @@ def outpaint(pipeline: Any, request: OutpaintRequest, **options: Any) -> tuple[A
     `request.image` is a uint8 array that lies inside the canvas at scale 1; the scheduler is the pipeline's.
     `options` go to the pipeline as they are, beyond or in place of what the request says.
     """
-    mask, filled = _canvas(request, int(pipeline.unet.config.in_channels))
+    mask, filled = filled_canvas(request, int(pipeline.unet.config.in_channels))
     asked = {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
@@ -113,7 +113,7 @@ def outpaint(pipeline: Any, request: OutpaintRequest, **options: Any) -> tuple[A
     return latents.numpy(), picture.numpy()
 
 
-def _canvas(request: OutpaintRequest, channels: int) -> tuple[Array, Array]:
+def filled_canvas(request: OutpaintRequest, channels: int) -> tuple[Array, Array]:
     """The mask, float32 (height, width), and the filled canvas, uint8, as the runtime makes them."""
     height, width, _ = request.image.shape
     canvas = np.full((request.height, request.width, 3), 127, np.uint8)

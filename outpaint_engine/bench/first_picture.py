@@ -6,11 +6,12 @@ Options come as JSON on standard input. Not imported by anything, so that it may
 import json
 import sys
 
+from ..engine_set import EngineSet
 from ..errors import OutpaintError
 from ..pipeline import OutpaintPipeline
 from .environment import peak_rss
 from .record import BenchOptions, read
-from .workload import bench_request
+from .workload import bench_request, loading
 
 __all__: list[str] = []
 
@@ -19,11 +20,12 @@ def _main() -> None:
     _say("imported")
     options = read(BenchOptions, json.load(sys.stdin), "options")
     try:
+        request = bench_request(options, EngineSet.open(options.engines, verify=False).native_size, 0)
         with OutpaintPipeline.from_pretrained(
-            options.engines, device=options.device, options=options.load, max_batch=options.batch
+            options.engines, device=options.device, options=loading(options, request), max_batch=options.batch
         ) as pipe:
             _say("ready")
-            pipe(bench_request(options, pipe.models.engine_set.native_size, 0))
+            pipe(request)
             _say("first_picture", peak_rss=peak_rss())
     except OutpaintError as error:
         _say("failed", error=str(error), kind=type(error).__name__)

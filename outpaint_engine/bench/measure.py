@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..engine_set import EngineSet
 from ..engines.timed import TimedEngine
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
@@ -15,7 +16,7 @@ from ..run import OutpaintRun
 from .environment import peak_rss, read_environment
 from .record import SCHEMA, BenchOptions, Measurement, Ran, Spread, Steps
 from .starts import fresh_starts
-from .workload import bench_request
+from .workload import bench_request, loading
 
 __all__ = ["STAGES", "Report", "measure", "measure_pipeline"]
 
@@ -46,8 +47,9 @@ def measure(options: BenchOptions, report: Report = _say_nothing) -> Measurement
     """
     environment = read_environment()
     starts = fresh_starts(options, lambda done: report("starting afresh", done, options.starts))
+    request = bench_request(options, EngineSet.open(options.engines, verify=False).native_size, 0)
     with OutpaintPipeline.from_pretrained(
-        options.engines, device=options.device, options=options.load, verify=False, max_batch=options.batch
+        options.engines, device=options.device, options=loading(options, request), max_batch=options.batch
     ) as pipe:
         found = measure_pipeline(pipe, options, report)
     return replace(found, environment=environment, starts=starts)
@@ -132,7 +134,7 @@ def _ran(pipe: OutpaintPipeline, run: OutpaintRun, clock: TimedEngine) -> Ran:
         precision=result.precision,
         engine_set=result.engine_set,
         source=engine_set.source["name"],
-        synthetic=engine_set.source["name"].startswith("synthetic"),
+        synthetic=engine_set.synthetic,
         width=run.plan.placement.width,
         height=run.plan.placement.height,
         calls=len(result.timings.steps),

@@ -1,12 +1,16 @@
 """The request that is timed, made without any file."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from ..engines import EngineOptions
 from ..request import OutpaintRequest
+from ..run import bucket_of
 from ..tensors import Array
 from .record import BenchOptions
 
-__all__ = ["bench_request", "ramps"]
+__all__ = ["bench_request", "loading", "ramps"]
 
 
 def bench_request(options: BenchOptions, native_size: int, number: int) -> OutpaintRequest:
@@ -30,6 +34,11 @@ def bench_request(options: BenchOptions, native_size: int, number: int) -> Outpa
         num_images=options.batch,
         seed=number * options.batch,
     )
+
+
+def loading(options: BenchOptions, request: OutpaintRequest) -> EngineOptions:
+    """How to load engines that are to run `request`: as asked, and ready for its shape."""
+    return replace(options.load, buckets=options.load.buckets or (bucket_of(request, options.batch),))
 
 
 def ramps(width: int, height: int) -> Array:

@@ -14,17 +14,13 @@ from ..bench.table import table
 from ..engines import EngineOptions
 from ..errors import OutputError
 from ..images import write_all
+from .options import engine_options
 
 __all__ = ["bench"]
 
 
 @click.command()
-@click.option("--engines", default="demo", show_default=True, help="An engine set's folder.")
-@click.option("--device", default="auto", show_default=True, help="See `outpaint devices`.")
-@click.option(
-    "--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16, where there is a choice."
-)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of one engine. [all cores]")
+@engine_options
 @click.option("--width", type=int, help="Canvas width, a multiple of 8. [the set's native size]")
 @click.option("--height", type=int, help="Canvas height, a multiple of 8. [the set's native size]")
 @click.option("--scheduler", default="DDIM", show_default=True, help="See `outpaint schedulers`.")
@@ -47,9 +43,7 @@ __all__ = ["bench"]
 @click.option("--json", "as_json", is_flag=True, help="Print the measurement as one line of JSON instead of the table.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Append the line of JSON to this file.")
 @click.option("--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it, as a PNG.")
-def bench(
-    precision: str, threads: int | None, as_json: bool, out: Path | None, picture: Path | None, **options: Any
-) -> None:
+def bench(as_json: bool, out: Path | None, picture: Path | None, **options: Any) -> None:
     r"""Time an engine set, by stage and by step, with a picture that is made for it.
 
     \b
@@ -61,7 +55,8 @@ def bench(
             raise OutputError(f"The folder {str(path.parent)!r} does not exist or cannot be written to.")
     if picture is not None:
         check_matplotlib()
-    found = _with_progress(BenchOptions(load=EngineOptions(precision, threads), **options))
+    loading = EngineOptions(**{name: options.pop(name) for name in ("precision", "threads", "cuda_graph")})
+    found = _with_progress(BenchOptions(load=loading, **options))
     if out is not None:
         _append(out, found)
     if picture is not None:

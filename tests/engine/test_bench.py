@@ -35,7 +35,7 @@ def test_the_line_says_what_ran_and_where(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = Measurement.from_json(done.stdout)
     ran, starts = found.ran, found.starts
-    assert (ran.device, ran.precision) == ("cpu", "fp32")
+    assert (ran.backend, ran.device, ran.precision) == ("ort-cpu", "cpu", "fp32")
     assert (ran.width, ran.calls, ran.rows, ran.source) == (128, 2, 2, "tiny-9")
     assert len(ran.engine_set) == 64 and not ran.synthetic
     assert "onnxruntime" in found.environment.versions and found.options.load.threads == 1

@@ -31,7 +31,7 @@ def test_sides_take_turns_and_are_compared_with_the_first(tmp_path: Path) -> Non
     assert second["side"] == "ours:ort-cpu:auto:threads=1" and second["latents_difference"] < 1e-5
     assert len(second["step_seconds"]) == len(second["picture_seconds"]) == 3 and second["peak_rss"] > 20e6
     assert len(result["orders"]) == 4 and all(sorted(order) == sorted(sides[1::2]) for order in result["orders"])
-    assert "onnxruntime" in first["environment"]["versions"] and first["facts"]["device"] == "cpu"
+    assert "onnxruntime" in first["environment"]["versions"] and first["facts"]["backend"] == "ort-cpu"
     assert "a note" in done.stdout and "ours:ort-cpu:auto:threads=1" in done.stdout
 
 
