@@ -22,6 +22,7 @@ from ..errors import BackendUnavailable, EngineSetError
 from ..tensors import Array
 from .base import Backend, Bucket, Engine, EngineOptions, Probe, usable_cores
 from .fixed_shapes import FixedShapesEngine, Shapes, bucket_shapes
+from .mapped_files import release_mapped
 from .model_cache import cache_folder
 from .onnx import OnnxBackend, OnnxEngine
 from .openvino_plugin import (
@@ -141,6 +142,7 @@ class OpenVinoBackend(OnnxBackend):
             session = kept_session(kept, session_options(None))
             if session is None:
                 session = compiled_session(path, session_options(shapes), kept)
+            release_mapped({path.resolve().parent, *([kept.resolve()] if kept else [])})
             check_provider(session, PROVIDER, name)
             check_assignment(session, name, [PROVIDER])
         except BaseException as error:
