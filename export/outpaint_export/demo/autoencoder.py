@@ -28,7 +28,7 @@ PLANS = (
     Plan("autoencoder-whole", 2500, 6e-4, seed=1),
     Plan("autoencoder-masked", 1400, 1e-3, seed=4),
 )
-DECODER_PLAN = Plan("decoder", 1200, 8e-4, seed=3)
+DECODER_PLAN = Plan("decoder", 2000, 8e-4, seed=3)
 
 
 def new_autoencoder() -> AutoencoderKL:

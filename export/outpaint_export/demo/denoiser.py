@@ -22,7 +22,7 @@ from .fit import Plan, fit
 from .masks import masked_picture, outpainting_mask
 from .scenes import Scene, draw
 
-PLAN = Plan("denoiser", 2600, 7e-4, seed=2, warmup=300)
+PLAN = Plan("denoiser", 6000, 7e-4, seed=2, warmup=300)
 BATCH = 32
 DROPPED_CAPTIONS = 0.1
 POOL_SHARES = (0.75, 0.25)
