@@ -1,7 +1,6 @@
 """Same weights, same seed, every scheduler: the recorded tiny engines and diffusers' inpaint pipeline, side by side."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,8 @@ pytestmark = [
     for method in ("__array__ implementation", "__array_wrap__ must")
 ]
 Side = tuple[OutpaintPipeline, Any]
-LIVE_STEPS = (10, 25, 50) if os.environ.get("CI") else (10,)
-"""All in CI; by hand the short runs, and the rest against what was recorded (`tests/engine/test_steps.py`)."""
 CASES = [
-    *(case for case in trajectory_cases() if case.steps in LIVE_STEPS),
+    *trajectory_cases(),
     *(Case(9, 1.0, 7.5, (64, 64), 10, "zero_snr", name) for name in SCHEDULERS),
 ]
 
