@@ -201,12 +201,23 @@ def _warnings(placed: Box, visible: Box, mask: Array, mask_expand: int) -> list[
 def box_sum(values: Array, radius: int) -> Array:
     """Sum over the (2 radius + 1)-sided square around each pixel, cut off at the border; first two axes."""
     for axis in (0, 1):
-        length = values.shape[axis]
-        total = np.concatenate([np.zeros_like(values.take([0], axis)), np.cumsum(values, axis)], axis)
-        upper = np.minimum(np.arange(length) + radius + 1, length)
-        lower = np.maximum(np.arange(length) - radius, 0)
-        values = total.take(upper, axis) - total.take(lower, axis)
+        border = [(radius, radius) if axis == each else (0, 0) for each in range(values.ndim)]
+        runs = np.moveaxis(np.pad(values, border), axis, 0)
+        values = np.moveaxis(_run_sum(runs, 2 * radius + 1), 0, axis)
     return values
+
+
+def _run_sum(values: Array, length: int) -> Array:
+    """Sum of each run of `length` rows, put together from runs of 1, 2, 4, ... rows: few passes, no cancellation."""
+    count = len(values) - length + 1
+    total, summed = np.zeros_like(values[:count]), 0
+    for bit in range(length.bit_length()):
+        power = 1 << bit
+        if length & power:
+            total += values[summed : summed + count]
+            summed += power
+        values = values[:-power] + values[power:]
+    return total
 
 
 def _dilated(mask: Array, radius: int) -> Array:

@@ -231,8 +231,8 @@ class OutpaintRun:
             painted = _to_levels(self._models.vae_decoder.decode(latents))
         with self._timings.stage("paste_back"):
             if self._request.color_match:
-                reach = self._models.engine_set.native_size // 4
-                painted = color_match(painted, self._canvas, self.plan.mask, reach)
+                blur, reach = self._request.mask_expand // 4, self._models.engine_set.native_size // 4
+                painted = color_match(painted, self._canvas, self.plan.painted_share, blur, reach)
             return paste_back(painted, self._canvas, self.plan.painted_share)
 
 

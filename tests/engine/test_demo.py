@@ -55,7 +55,6 @@ def test_the_autoencoder_keeps_the_picture(figures: Figures) -> None:
     assert figures.autoencoder_psnr >= 30
 
 
-@pytest.mark.xfail(strict=True, reason="the demo's UNet is undertrained: docs/demo.md states the measured figure")
 def test_no_line_and_no_blur_shows_at_the_seam(figures: Figures) -> None:
     assert 0.85 <= figures.seam_gradient_ratio <= 1.25
 

@@ -23,7 +23,7 @@ def as_picture(values: np.ndarray) -> np.ndarray:
 
 def test_a_uniform_shift_of_the_decoder_is_taken_out_at_the_seam_and_fades_away() -> None:
     canvas = as_picture(ramp())
-    matched = color_match((canvas + 20.0).astype(np.float32), canvas, PLAN.mask, reach=32)
+    matched = color_match((canvas + 20.0).astype(np.float32), canvas, PLAN.painted_share, blur=2, reach=32)
     error = np.abs(matched - canvas).mean(axis=(0, 2))
     assert error[48:144].max() < 1
     assert error[:10].min() > 19
@@ -32,7 +32,27 @@ def test_a_uniform_shift_of_the_decoder_is_taken_out_at_the_seam_and_fades_away(
 
 def test_nothing_is_changed_where_the_decoder_was_right() -> None:
     canvas = as_picture(ramp())
-    assert np.abs(color_match(canvas.astype(np.float32), canvas, PLAN.mask, reach=32) - canvas).max() < 1e-3
+    matched = color_match(canvas.astype(np.float32), canvas, PLAN.painted_share, blur=2, reach=32)
+    assert np.abs(matched - canvas).max() < 1e-3
+
+
+def test_in_the_band_colours_become_the_pictures_and_detail_stays_the_models() -> None:
+    canvas = as_picture(ramp())
+    stripes = np.where(np.arange(96) % 2, 30.0, -30.0)[:, None, None]
+    matched = color_match((canvas + 20 + stripes).astype(np.float32), canvas, PLAN.painted_share, blur=2, reach=32)
+    band = slice(48, 56)
+    assert np.abs((matched - canvas)[:, band].mean()) < 1
+    assert np.abs((matched - canvas - stripes)[2:-2, band]).mean() < 8
+
+
+def test_a_frame_that_the_band_paints_over_does_not_come_back_by_its_colour() -> None:
+    canvas = as_picture(ramp())
+    wide = plan((96, 96), Placement(192, 96, 1.0, 48, 0), mask_expand=32)
+    painted = canvas.astype(np.float32)
+    framed = canvas.copy()
+    framed[:, 48:54] = 255
+    matched = color_match(painted, framed, wide.painted_share, blur=8, reach=32)
+    assert np.abs(matched - painted)[:, :48].max() < 8
 
 
 def test_an_undisturbed_picture_scores_as_seamless() -> None:

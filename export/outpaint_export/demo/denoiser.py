@@ -22,7 +22,7 @@ from .fit import Plan, fit
 from .masks import masked_picture, outpainting_mask
 from .scenes import Scene, draw
 
-PLAN = Plan("denoiser", 6000, 7e-4, seed=2, warmup=300)
+PLAN = Plan("denoiser", 7000, 7e-4, seed=2, warmup=300)
 BATCH = 32
 DROPPED_CAPTIONS = 0.1
 POOL_SHARES = (0.75, 0.25)
@@ -149,10 +149,12 @@ def noise_weights(alphas_cumprod: Tensor) -> Tensor:
 
 
 def place_weights(masks: Tensor) -> Tensor:
-    """Shape (B, 1, h, w): 1 where it is painted, 2 there within 3 latents of the picture, 0.2 where it is given."""
-    known = 1 - masks
-    beside = nn.functional.max_pool2d(known, 7, stride=1, padding=3) * masks
-    return masks + beside + 0.2 * known
+    """Shape (B, 1, h, w): 2 where it is painted within 3 latents of the picture, else 1.
+
+    What is given counts like the rest, although it is pasted back in the end: it is where the UNet learns to use
+    the masked picture.
+    """
+    return 1 + nn.functional.max_pool2d(1 - masks, 7, stride=1, padding=3) * masks
 
 
 def train_denoiser(pools: list[Pool], tokenizer: CLIPTokenizer, folder: Path, plan: Plan = PLAN) -> Denoiser:
