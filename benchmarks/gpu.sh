@@ -19,12 +19,12 @@ if [ -z "${SMALL:-}" ] && ! nvidia-smi >/dev/null 2>&1; then
     SMALL=1
 fi
 if [ -n "${SMALL:-}" ]; then
-    model=tiny weights=fp32 sizes=${SIZES:-64 96 128} name=small note="SMALL: a tiny model on the CPU; says nothing about speed."
+    model=tiny precision=fp32 sizes=${SIZES:-64 96 128} name=small note="SMALL: a tiny model on the CPU; says nothing about speed."
     # Compiling by torch's own autotuning takes minutes on a CPU.
     sides="ours:ort-cpu:fp32 diffusers:cpu:fp32 diffusers:cpu:fp32:compile=aot_eager"
     backends="ort-cpu"
 else
-    model=sd15 weights=fp16 sizes=${SIZES:-512 768 1024} note=""
+    model=sd15 precision=fp16 sizes=${SIZES:-512 768 1024} note=""
     name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr -cs 'A-Za-z0-9' - | sed 's/-*$//' | tr A-Z a-z)
     sides="ours:ort-cuda:auto ours:ort-cuda:auto:cuda_graph=true diffusers:cuda:fp16 diffusers:cuda:fp16:compile=true"
     backends="ort-cuda"
@@ -56,7 +56,7 @@ fi
 export PYTHONPATH=$PWD:$PWD/export
 
 echo "== The model, $model"
-[ -e "$WORK/$model/engines/engine_set.json" ] || "$PYTHON" -m benchmarks.models $model "$WORK/$model" --weights $weights
+[ -e "$WORK/$model/engines/engine_set.json" ] || "$PYTHON" -m benchmarks.models $model "$WORK/$model" --precision $precision
 
 echo "== TensorRT"
 for flavour in rtx full; do

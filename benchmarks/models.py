@@ -49,14 +49,16 @@ def main() -> None:
     parser.add_argument("architecture", choices=("demo", "sd15", "tiny"))
     parser.add_argument("out", type=Path)
     parser.add_argument("--channels", type=int, choices=(4, 9), default=9, help="UNet inputs; the demo's are 9")
-    parser.add_argument("--weights", choices=("fp32", "fp16"), default="fp32", help="how the engine set stores them")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16-weights", "fp16"), default="fp32", help="of the engine set"
+    )
     given = parser.parse_args()
     silence_libraries()
     demo = given.architecture == "demo"
     sources = untrained_demo() if demo else synthetic_sources(given.architecture, given.channels)
     given.out.mkdir(parents=True, exist_ok=True)
     write_checkpoint(sources, given.out / CHECKPOINT)
-    export_parts(sources, given.out / ENGINES, ExportOptions(weights=given.weights, overwrite=True))
+    export_parts(sources, given.out / ENGINES, ExportOptions(given.precision, overwrite=True))
     print(f"{given.out / CHECKPOINT}\n{given.out / ENGINES}")
 
 

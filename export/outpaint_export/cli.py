@@ -26,6 +26,13 @@ __all__ = ["commands", "main"]
 STAGE_WORDS = {"load": "loading", "export": "exporting", "check": "checking"}
 MISSING_LIBRARY, INTERRUPTED = 3, 130
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16-weights", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="fp16-weights halves the files and computes in fp32; fp16 also computes in it, for GPUs.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +43,7 @@ def commands() -> None:
 @commands.command("onnx")
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--weights", type=click.Choice(["fp32", "fp16"]), default="fp32", help="fp16 halves the files.")
+@PRECISION
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--tokenizer", type=FOLDER, help="Folder of the CLIP tokenizer, for a SOURCE in one file.")
 @click.option("--opset", type=click.IntRange(18, 23), default=23, show_default=True, help="ONNX operator set.")
@@ -53,7 +60,7 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
     silence_libraries()
     with _progress() as report:
         sources = open_source(source, given["revision"], given["tokenizer"])
-        options = ExportOptions(given["weights"], given["opset"], given["overwrite"], report)
+        options = ExportOptions(given["precision"], given["opset"], given["overwrite"], report)
         engines = export_parts(sources, out, options)
     _summarise(engines)
 
@@ -71,7 +78,7 @@ def adopt_command(folder: Path) -> None:
 @click.argument("architecture", type=click.Choice(SYNTHETIC))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--channels", type=click.Choice(["4", "9"]), default="9", show_default=True, help="UNet inputs.")
-@click.option("--weights", type=click.Choice(["fp32", "fp16"]), default="fp32", help="fp16 halves the files.")
+@PRECISION
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
 def synthetic_command(architecture: str, out: Path, channels: str, **given: Any) -> None:
     """Write an engine set with random weights to the folder OUT, for measuring speed offline.
@@ -108,7 +115,7 @@ def demo_command(out: Path, work: Path, overwrite: bool) -> None:
     check_destination(out, overwrite)
     sources = train_demo(work)
     with _progress() as report:
-        engines = export_parts(sources, out, ExportOptions(weights="fp16", overwrite=overwrite, report=report))
+        engines = export_parts(sources, out, ExportOptions("fp16-weights", overwrite=overwrite, report=report))
     _summarise(engines)
 
 

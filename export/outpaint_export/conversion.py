@@ -1,8 +1,8 @@
-"""Turns one part into an ONNX file with torch's exporter, and stores its weights as float32 or float16.
+"""Turns one part into an ONNX file with torch's exporter, in the precision asked for.
 
 Opset 23 keeps attention and group normalisation as single operators (`Attention`, `GroupNormalization`), which
-engines recognise. The graph always computes in float32: float16 weights are stored with a `Cast` behind them,
-which runtimes fold away while loading.
+engines recognise. "fp16-weights" computes in float32: its weights are stored with a `Cast` behind them, which runtimes
+fold away while loading. "fp16" computes in float16, see `half_precision`.
 """
 
 import logging
@@ -19,21 +19,22 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from .errors import ConversionError
 from .graphs import PartGraph
+from .half_precision import to_half
 
-__all__ = ["OPSET", "Weights", "convert"]
+__all__ = ["OPSET", "Precision", "convert"]
 
 OPSET = 23
-Weights = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16-weights", "fp16"]
 SMALL = 1024
 EMBEDDED_BYTES = 1_500_000_000
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
-def convert(graph: PartGraph, path: Path, weights: Weights, opset: int) -> None:
+def convert(graph: PartGraph, path: Path, precision: Precision, opset: int) -> None:
     """Write `graph` to `path` as ONNX; weights of more than 1.5 GB go into `path` + "_data" beside it.
 
     Raises:
-        ConversionError: torch cannot trace the part, with torch's reason.
+        ConversionError: torch cannot trace the part, with torch's reason; or a weight is too large for "fp16".
     """
     try:
         with _third_party_noise_kept_out():
@@ -58,8 +59,10 @@ def convert(graph: PartGraph, path: Path, weights: Weights, opset: int) -> None:
     _name_axes(model, graph)
     for name, rows_of in graph.repeated.items():
         _repeat_rows(model, name, rows_of)
-    if weights == "fp16":
+    if precision == "fp16-weights":
         store_weights_as_float16(model)
+    elif precision == "fp16":
+        to_half(model, graph.part)
     stored = (value.const_value for value in model.graph.initializers.values())
     size = sum(tensor.nbytes for tensor in stored if tensor is not None)
     onnx_ir.save(model, path, external_data=None if size < EMBEDDED_BYTES else f"{path.name}_data")

@@ -16,7 +16,7 @@ import diffusers
 from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.schedule import NoiseSchedule
 
-from .conversion import OPSET, Weights, convert
+from .conversion import OPSET, Precision, convert
 from .graphs import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
 from .layout import MODEL_FILE, PIPELINES
 from .manifest import PartFacts, write_manifest
@@ -27,8 +27,6 @@ from .tokenizer_files import write_tokenizer
 
 __all__ = ["ExportOptions", "export_parts"]
 
-PRECISIONS = {"fp32": "fp32", "fp16": "fp16-weights"}
-
 
 def _say_nothing(part: str, stage: str) -> None:
     """The report of an export that nobody watches."""
@@ -38,11 +36,12 @@ def _say_nothing(part: str, stage: str) -> None:
 class ExportOptions:
     """How to export.
 
-    `weights` is "fp32" or "fp16" (stored as float16, computed in float32); `overwrite` allows replacing an
-    engine set; `report` is called with a part and one of `layout.STAGES` before that stage begins.
+    `precision` is "fp32", "fp16-weights" (stored as float16, computed in float32) or "fp16" (computed in float16
+    but for islands, for GPUs); `overwrite` allows replacing an engine set; `report` is called with a part and one of
+    `layout.STAGES` before that stage begins.
     """
 
-    weights: Weights = "fp32"
+    precision: Precision = "fp32"
     opset: int = OPSET
     overwrite: bool = False
     report: Callable[[str, str], None] = _say_nothing
@@ -66,8 +65,8 @@ def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOpt
             references = _write_graph(load, folder / part, options)
             gc.collect()
             options.report(part, "check")
-            parity = compare(part, folder / part / MODEL_FILE, references, options.weights)
-            parts[part] = PartFacts(PRECISIONS[options.weights], parity)
+            parity = compare(part, folder / part / MODEL_FILE, references, options.precision)
+            parts[part] = PartFacts(options.precision, parity)
         _write_configs(sources, folder)
         write_manifest(folder, asdict(sources.origin), parts)
     return EngineSet.open(out)
@@ -106,7 +105,7 @@ def _write_graph(load: Callable[[], PartGraph], folder: Path, options: ExportOpt
     folder.mkdir()
     _write_json(folder / "config.json", graph.config)
     options.report(graph.part, "export")
-    convert(graph, folder / MODEL_FILE, options.weights, options.opset)
+    convert(graph, folder / MODEL_FILE, options.precision, options.opset)
     return references
 
 

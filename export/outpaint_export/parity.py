@@ -19,9 +19,9 @@ from .graphs import PartGraph
 
 __all__ = ["BOUNDS", "Reference", "compare", "record"]
 
-# float32: a part is a few hundred operators, each good to about 1e-7 of its largest value. float16 weights: each
-# is good to 5e-4 of itself.
-BOUNDS = {"fp32": 1e-4, "fp16": 2e-2}
+# float32: a part is a few hundred operators, each good to about 1e-7 of its largest value. float16: each weight,
+# or each answer of an operator, is good to 5e-4 of itself.
+BOUNDS = {"fp32": 1e-4, "fp16-weights": 2e-2, "fp16": 2e-2}
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ def record(graph: PartGraph) -> list[Reference]:
     return references
 
 
-def compare(part: str, path: Path, references: list[Reference], weights: str) -> dict[str, Any]:
+def compare(part: str, path: Path, references: list[Reference], precision: str) -> dict[str, Any]:
     """Run the ONNX file at `path` on the CPU and return the figures for the manifest.
 
     Raises:
-        ParityError: the relative error is over the bound for `weights`, or not a number.
+        ParityError: the relative error is over the bound for `precision`, or not a number.
     """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     cases = [
@@ -65,17 +65,17 @@ def compare(part: str, path: Path, references: list[Reference], weights: str) ->
         for reference in references
     ]
     # A NaN compares false with everything, so it is asked for what is allowed and not for what is too much.
-    over = [case for case in cases if not case.max_rel_error <= BOUNDS[weights]]
+    over = [case for case in cases if not case.max_rel_error <= BOUNDS[precision]]
     if over:
         raise ParityError(
             f"The exported {part} is off by {over[0].max_rel_error:.2g} relative ({over[0].max_abs_error:.2g} "
-            f"absolute) at {over[0].shapes}; {BOUNDS[weights]:g} is allowed for {weights} weights. "
-            + ("Export with `--weights fp32`." if weights == "fp16" else "Report this with the checkpoint's name.")
+            f"absolute) at {over[0].shapes}; {BOUNDS[precision]:g} is allowed in {precision}. "
+            + ("Report this with the checkpoint's name." if precision == "fp32" else "Export with `--precision fp32`.")
         )
     return {
         "reference": f"torch {torch.__version__}",
         "runtime": f"onnxruntime {onnxruntime.__version__} CPUExecutionProvider",
-        "bound": BOUNDS[weights],
+        "bound": BOUNDS[precision],
         "max_abs_error": max(case.max_abs_error for case in cases),
         "max_rel_error": max(case.max_rel_error for case in cases),
         "cases": [asdict(case) for case in cases],

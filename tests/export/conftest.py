@@ -49,6 +49,16 @@ def inpainting_set(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def half_set(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 9-channel checkpoint, exported to compute in float16; not to be changed."""
+    from outpaint_export.cli import main
+
+    out = tmp_path_factory.mktemp("sets") / "half"
+    assert main(["onnx", str(checkpoint), str(out), "--precision", "fp16"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def plain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 4-channel checkpoint in memory, exported with float16 weights; not to be changed."""
     from outpaint_export.exporting import ExportOptions, export_parts
@@ -56,7 +66,7 @@ def plain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from .tiny_models import sources
 
     out = tmp_path_factory.mktemp("sets") / "plain"
-    export_parts(sources(4, tmp_path_factory.mktemp("tokenizer") / "files"), out, ExportOptions(weights="fp16"))
+    export_parts(sources(4, tmp_path_factory.mktemp("tokenizer") / "files"), out, ExportOptions("fp16-weights"))
     return out
 
 

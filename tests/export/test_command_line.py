@@ -31,7 +31,7 @@ def optimum_folder(inpainting_set: Path, tmp_path: Path) -> Path:
         (["onnx", "nowhere to be found", "out"], 5, "There is no folder or file"),
         (["onnx", "{checkpoint}", "no/such/out"], 2, "Make it first"),
         (["onnx", "{set}", "out"], 5, "outpaint-export adopt"),
-        (["onnx", "{checkpoint}", "out", "--weights", "int8"], 2, "fp32"),
+        (["onnx", "{checkpoint}", "out", "--precision", "int8"], 2, "fp32"),
         (["adopt", "nowhere"], 2, "nowhere"),
         (["adopt", "{set}"], 2, "has a manifest already"),
         (["adopt", "{checkpoint}"], 4, "is missing"),

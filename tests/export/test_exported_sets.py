@@ -15,8 +15,10 @@ from outpaint_export.conversion import OPSET, convert
 from outpaint_export.graphs import TextEncoderGraph
 from outpaint_export.parity import BOUNDS, compare, record
 from outpaint_export.tokenizer_files import read_tokenizer
+from PIL import Image
 from tokenizers import Tokenizer
 
+from outpaint_engine import OutpaintPipeline
 from outpaint_engine.engine_set import PARTS, EngineSet
 from outpaint_engine.errors import EngineSetError
 
@@ -25,7 +27,8 @@ from . import tiny_models
 pytestmark = pytest.mark.export
 
 SETS = pytest.mark.parametrize(
-    ("name", "channels", "weights"), [("inpainting_set", 9, "fp32"), ("plain_set", 4, "fp16")]
+    ("name", "channels", "precision"),
+    [("inpainting_set", 9, "fp32"), ("plain_set", 4, "fp16-weights"), ("half_set", 9, "fp16")],
 )
 
 
@@ -36,7 +39,7 @@ def run(folder: Path, part: str, **feeds: Any) -> Any:
 
 @SETS
 def test_the_runtime_opens_the_set_and_reads_its_facts(
-    name: str, channels: int, weights: str, request: pytest.FixtureRequest
+    name: str, channels: int, precision: str, request: pytest.FixtureRequest
 ) -> None:
     engines = EngineSet.open(request.getfixturevalue(name))
     assert engines.unet_channels == channels
@@ -50,10 +53,10 @@ def test_the_runtime_opens_the_set_and_reads_its_facts(
 
 @SETS
 def test_the_parity_of_every_part_is_measured_and_within_its_bound(
-    name: str, channels: int, weights: str, request: pytest.FixtureRequest
+    name: str, channels: int, precision: str, request: pytest.FixtureRequest
 ) -> None:
     for artifact in EngineSet.open(request.getfixturevalue(name)).artifacts:
-        assert 0 < artifact.parity["max_rel_error"] <= BOUNDS[weights]
+        assert 0 < artifact.parity["max_rel_error"] <= BOUNDS[precision]
         batches = [next(iter(case["shapes"].values()))[0] for case in artifact.parity["cases"]]
         assert sorted(batches) == [1, 2, 3]
 
@@ -130,6 +133,21 @@ def test_float16_weights_halve_the_files_and_keep_float32_inputs(plain_set: Path
     assert unet.inputs[0]["dtype"] == "float32"
 
 
+def test_a_set_in_float16_computes_in_it_takes_float32_and_paints_nearly_the_same(
+    half_set: Path, inpainting_set: Path
+) -> None:
+    unet = EngineSet.open(half_set).artifact("unet")
+    assert (unet.precision, unet.inputs[0]["dtype"]) == ("fp16", "float32")
+    request = {"image": Image.new("RGB", (64, 64), "teal"), "prompt": "the sea", "width": 128, "height": 64, "seed": 1}
+    results = []
+    for folder in (half_set, inpainting_set):
+        with OutpaintPipeline.from_pretrained(folder, device="cpu") as pipe:
+            results.append(pipe(**request, num_inference_steps=4))
+    half, full = results
+    assert (half.precision, full.precision) == ("fp16", "fp32")
+    assert 0 < np.abs(half.latents - full.latents).max() < 2e-2 * np.abs(full.latents).max()
+
+
 def test_the_tokenizer_gives_the_ids_that_the_checkpoint_gives(inpainting_set: Path, checkpoint: Path) -> None:
     text = "the sun, the sea 42!"
     runtime = Tokenizer.from_file(str(inpainting_set / "tokenizer" / "tokenizer.json"))
@@ -161,5 +179,5 @@ def test_large_weights_go_into_one_file_beside_the_graph(monkeypatch: pytest.Mon
 
 def test_converting_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.onnx", "two.onnx"):
-        convert(TextEncoderGraph(tiny_models.text_encoder()).eval(), tmp_path / name, "fp16", OPSET)
+        convert(TextEncoderGraph(tiny_models.text_encoder()).eval(), tmp_path / name, "fp16-weights", OPSET)
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()

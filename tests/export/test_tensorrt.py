@@ -63,6 +63,16 @@ def test_plans_of_all_parts_are_in_the_manifest_with_everything_that_they_depend
 
 
 @needs_rtx
+def test_a_set_in_float16_is_built_from_its_own_graphs(half_set: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(half_set, tmp_path / "set"))
+    assert main(["tensorrt", str(folder), "--sizes", "64x64", "--batch", "1"]) == 0
+    engine_set = EngineSet.open(folder)
+    plan, source = engine_set.artifact("unet", RTX), engine_set.artifact("unet")
+    assert {**plan.parity, "attention": None} == {**source.parity, "attention": None}
+    assert plan.parity["attention"]["layers"] >= plan.parity["attention"]["required"] > 0
+
+
+@needs_rtx
 def test_every_attention_of_several_heads_is_fused_in_every_profile(planned: Path) -> None:
     engine_set = EngineSet.open(planned)
     operators = {"text_encoder": (2, 2), "unet": (8, 8), "vae_encoder": (1, 0), "vae_decoder": (1, 0)}

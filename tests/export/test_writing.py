@@ -25,7 +25,7 @@ def test_a_part_over_its_bound_fails_with_the_figures_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(parity.BOUNDS, "fp32", 1e-12)
-    with pytest.raises(ParityError, match=r"text_encoder is off by .* relative .*; 1e-12 is allowed for fp32"):
+    with pytest.raises(ParityError, match=r"text_encoder is off by .* relative .*; 1e-12 is allowed in fp32"):
         export_parts(tiny_models.sources(4, tmp_path / "tokenizer"), tmp_path / "out")
     assert contents(tmp_path) == ["tokenizer"]
 
@@ -34,7 +34,7 @@ def test_an_answer_that_is_not_a_number_is_over_every_bound(inpainting_set: Path
     graph = TextEncoderGraph(tiny_models.text_encoder()).eval()
     broken = [parity.Reference(case.feeds, case.answer * np.nan) for case in parity.record(graph)]
     with pytest.raises(ParityError, match="text_encoder is off by nan"):
-        parity.compare("text_encoder", inpainting_set / "text_encoder" / "model.onnx", broken, "fp16")
+        parity.compare("text_encoder", inpainting_set / "text_encoder" / "model.onnx", broken, "fp16-weights")
 
 
 def test_stopping_leaves_nothing_and_ends_with_130(

@@ -8,28 +8,29 @@ import gc
 import importlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from outpaint_engine.engine_set import PARTS, Artifact, EngineSet, digest_of
 from outpaint_engine.engines.cuda_runtime import compute_capability
 from outpaint_engine.engines.tensorrt import Flavour, TensorRTBackend
 from outpaint_engine.errors import BackendUnavailable, EngineSetError
 
+from ..half_precision import write_half
 from ..layout import MODEL_FILE
 from ..manifest import with_artifacts
 from .build import BuildOptions, build_plan
 from .check import compare_half
 from .profiles import Buckets, shape_profiles
-from .typed import write_half
 
 __all__ = ["STAGES", "PlanOptions", "build_plans"]
 
 STAGES = ("type", "check", "build")
 PRECISION = "fp16"
-"""With islands of float32, see `islands`."""
+"""With islands of float32, see `float32_islands`."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,14 @@ def _library(flavour: Flavour) -> ModuleType:
 def _build(library: ModuleType, engines: EngineSet, part: str, scratch: Path, options: PlanOptions) -> Artifact:
     """Build one part's plan in `scratch`; what is returned names the file by the place it is for."""
     source = engines.artifact(part)
-    graph, half, plan = engines.folder / source.file, scratch / part / MODEL_FILE, scratch / f"{part}.plan"
-    half.parent.mkdir()
-    options.report(part, "type", 0)
-    write_half(graph, part, half)
-    # The graph's nodes refer to each other, so its mapped weights stay until they are looked for.
-    gc.collect()
-    options.report(part, "check", 0)
-    parity = compare_half(graph, half, source, engines.latent_factor)
+    half, parity = _half(engines, source, scratch, options)
     options.report(part, "build", 0)
+    plan = scratch / f"{part}.plan"
     profiles = shape_profiles(source, engines.latent_factor, options.buckets)
     cache = None if options.flavour.portable else engines.folder / "engines" / options.flavour.name / "timing.cache"
     settings = BuildOptions(options.targets, cache, lambda share: options.report(part, "build", share))
     fusion = build_plan(library, half, profiles, plan, settings)
-    shutil.rmtree(half.parent)
+    shutil.rmtree(scratch / part, ignore_errors=True)
     place = f"engines/{options.flavour.name}/{plan.name}"
     return replace(
         source,
@@ -129,3 +124,17 @@ def _build(library: ModuleType, engines: EngineSet, part: str, scratch: Path, op
         },
         parity={**parity, "attention": asdict(fusion)},
     )
+
+
+def _half(engines: EngineSet, source: Artifact, scratch: Path, options: PlanOptions) -> tuple[Path, Mapping[str, Any]]:
+    """The part's float16 graph, and how far it is off: from the float32 one, or, exported so, from the checkpoint."""
+    graph, half = engines.folder / source.file, scratch / source.part / MODEL_FILE
+    if source.precision == PRECISION:
+        return graph, source.parity
+    half.parent.mkdir()
+    options.report(source.part, "type", 0)
+    write_half(graph, source.part, half)
+    # The graph's nodes refer to each other, so its mapped weights stay until they are looked for.
+    gc.collect()
+    options.report(source.part, "check", 0)
+    return half, compare_half(graph, half, source, engines.latent_factor)

@@ -1,7 +1,8 @@
 """Rewrites a float32 graph as a typed float16 one: every tensor has the type that it is computed in.
 
-TensorRT 11 and TensorRT-RTX have no precision flags; they compute what the graph's types say (a "strongly typed"
-network). Inputs and outputs of the graph keep their types, so engines of both kinds are fed alike.
+Engines for NVIDIA GPUs compute what the graph's types say: ONNX Runtime's CUDA provider does, and TensorRT 11 and
+TensorRT-RTX have no precision flags (a "strongly typed" network). Inputs and outputs of the graph keep their types, so
+engines of both kinds are fed alike.
 """
 
 from functools import partial
@@ -11,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from ..errors import ConversionError
-from .islands import float32_nodes, is_constant, is_real
+from .errors import ConversionError
+from .float32_islands import float32_nodes, is_constant, is_real
 
 __all__ = ["to_half", "write_half"]
 
@@ -115,8 +116,8 @@ class _Typed:
         name, tensor = f"{stored.name}.{wanted}", stored.const_value
         if wanted == HALF and not np.abs(tensor.numpy()).max(initial=0) <= LARGEST:
             raise ConversionError(
-                f"The weight {stored.name} holds values beyond {LARGEST:g}, which float16 cannot hold, so no float16 "
-                "engine can be built. Use a backend that computes in float32."
+                f"The weight {stored.name} holds values beyond {LARGEST:g}, which float16 cannot hold, so it cannot "
+                "be computed in float16. Export with `--precision fp32`, for a backend that computes in float32."
             )
         # Converted when it is written, so that a large graph is never in memory twice.
         lazy = ir.LazyTensor(partial(_converted, tensor, wanted, name), dtype=wanted, shape=tensor.shape, name=name)
