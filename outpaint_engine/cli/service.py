@@ -6,7 +6,9 @@ import importlib.util
 import ipaddress
 import json
 import logging
-from contextlib import closing
+import os
+import socket
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ from ..errors import BackendUnavailable
 from .options import engine_options
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from ..service.accounts import Accounts
     from ..service.store import Store
 
@@ -48,8 +52,6 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
     outpaint serve
     """
     _check_installed()
-    import uvicorn
-
     from ..service.accounts import Accounts
     from ..service.app import create_app
     from ..service.configuration import Configuration
@@ -58,32 +60,22 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
 
     path = options["configuration"]
     configuration = Configuration.read(path) if path else Configuration()
-    address = options["public_url"] or f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    if options["public_url"] or configuration.public_url == Configuration.public_url:
-        configuration = dataclasses.replace(configuration, public_url=address)
     if options["workers"]:
         configuration = dataclasses.replace(configuration, workers=options["workers"])
     with closing(_store(url)) as store:
         _check_exposure(host, Accounts(store))
+        listening = _bound(host, port)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        if options["public_url"] or configuration.public_url == Configuration.public_url:
+            configuration = dataclasses.replace(configuration, public_url=options["public_url"] or address)
         results = Results(options["results"])
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         side = configuration.canvas_default
         chosen = EngineOptions(
             options["precision"], options["threads"], (Bucket(side, side),), cuda_graph=options["cuda_graph"]
         )
-        with load_shared(engines, device, configuration, chosen) as model:
-            app = create_app(configuration, store, results, model)
-            # uvicorn's access log would hold signed links.
-            uvicorn.run(
-                app,
-                host=host,
-                port=port,
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                timeout_keep_alive=5,
-                timeout_graceful_shutdown=30,
-            )
+        with listening, load_shared(engines, device, configuration, chosen) as model:
+            _listen(create_app(configuration, store, results, model), listening, address)
 
 
 @click.group()
@@ -174,6 +166,49 @@ def _credits_text(micros: int) -> str:
     from ..service.configuration import credits_text
 
     return credits_text(micros)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """The address, taken before the model is loaded, so that a busy port is said at once; nobody is answered yet.
+
+    Raises:
+        click.UsageError: it is taken, or not this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family)
+        try:
+            if os.name == "posix":
+                # A port whose last server has just stopped is free.
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+        except BaseException:
+            found.close()
+            raise
+    except OSError as error:
+        raise click.UsageError(f"Cannot listen on {host}:{port}: {error.strerror}. Try another --port.") from error
+    return found
+
+
+def _listen(app: "FastAPI", listening: socket.socket, address: str) -> None:
+    """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first."""
+    import uvicorn
+
+    settings = uvicorn.Config(
+        app,
+        # It would hold signed links.
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=30,
+    )
+    server = uvicorn.Server(settings)
+    logging.getLogger(__name__).info("Serving on %s (Ctrl-C stops it)", address)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    if not server.started:
+        raise click.ClickException("The service could not start; the log says why.")
 
 
 def _check_exposure(host: str, accounts: "Accounts") -> None:

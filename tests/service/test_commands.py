@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from outpaint_engine.cli import cli
 from outpaint_engine.errors import BackendUnavailable
+from outpaint_engine.service import sharing
 from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.store import Store
 
@@ -70,6 +71,15 @@ def test_credits_that_are_no_amount_are_a_usage_error(url: str, amount: str) -> 
 def test_no_address_of_the_network_is_bound_without_a_key(url: str, host: str) -> None:
     result = run("serve", "--host", host, "--store", url)
     assert (result.exit_code, "there is no API key" in result.output) == (2, True)
+
+
+def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "load_shared", lambda *_: pytest.fail("the model was loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        result = run("serve", "--port", port, "--store", url)
+    assert result.exit_code == 2
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use. Try another --port." in result.output
 
 
 @pytest.mark.parametrize("words", [("serve",), ("keys", "list")])
