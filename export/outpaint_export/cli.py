@@ -107,7 +107,7 @@ def synthetic_command(architecture: str, out: Path, channels: str, **given: Any)
 )
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
 def demo_command(out: Path, work: Path, overwrite: bool) -> None:
-    """Train the demo model (about two hours on two CPU cores) and export it to the folder OUT."""
+    """Train the demo model (over two hours on two CPU cores) and export it to the folder OUT."""
     from .demo.train import train_demo
     from .exporting import ExportOptions, export_parts
     from .staging import check_destination

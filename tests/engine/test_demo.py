@@ -47,6 +47,12 @@ def test_the_readmes_example_is_extended_on_both_sides(demo: OutpaintPipeline) -
     assert out[:, :96].std(axis=(0, 1)).min() > 10 and out[:, 352:].std(axis=(0, 1)).min() > 10
 
 
+def test_the_unet_is_shown_the_picture_nearly_without_noise(demo: OutpaintPipeline) -> None:
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, 256, 256)).astype(np.float32)
+    shown = demo.models.vae_encoder.encode(pixels)
+    assert shown.std.max() < 0.03 < shown.mean.std()
+
+
 def test_known_pixels_outside_the_band_are_identical(figures: Figures) -> None:
     assert figures.changed_pixels == 0
 

@@ -29,7 +29,7 @@ PLANS = (
     Plan("autoencoder-whole", 2500, 6e-4, seed=1),
     Plan("autoencoder-masked", 1400, 1e-3, seed=4),
 )
-DECODER_PLAN = Plan("decoder", 3000, 8e-4, seed=3)
+DECODER_PLAN = Plan("decoder", 7000, 8e-4, seed=3)
 POSTERIOR_STD = 0.02
 """Of every latent in the end: what training gave the channels that carry most."""
 

@@ -1,4 +1,4 @@
-"""Trains the demo model from nothing and exports it: one seeded command, two hours on two cores, resumable.
+"""Trains the demo model from nothing and exports it: one seeded command, over two hours on two cores, resumable.
 
 Order: autoencoder on drawn pictures, latents encoded once, text encoder and UNet, and last the decoder alone, whose
 changes the UNet does not notice. Held-out scenes, for tests and for the figures in the docs, come from another seed
