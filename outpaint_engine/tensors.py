@@ -1,7 +1,8 @@
 """The words every floor shares for arrays: what an array is, and what an engine says of its inputs and outputs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,3 +19,8 @@ class TensorSpec:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...]
+
+    @classmethod
+    def stated(cls, entry: Mapping[str, Any]) -> Self:
+        """Of a manifest's entry."""
+        return cls(entry["name"], np.dtype(entry["dtype"]), tuple(entry["shape"]))

@@ -7,11 +7,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from ..engine_set import EngineSet
 from ..prompts import CHUNK
 from ..tensors import Array
-from .base import Bucket, Engine, check_feeds
+from .base import Bucket, Engine, EngineOptions, check_feeds
 
-__all__ = ["FixedShapesEngine", "Shapes", "bucket_shapes"]
+__all__ = ["FixedShapesEngine", "Shapes", "asked_shapes", "bucket_shapes"]
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names of inputs and their shapes, by name."""
@@ -68,6 +69,12 @@ class FixedShapesEngine(Engine):
             engine = self._kept[shapes] = self._open(shapes)
         self._kept.move_to_end(shapes)
         return engine
+
+
+def asked_shapes(engine_set: EngineSet, part: str, format: str, options: EngineOptions) -> list[Shapes]:
+    """The shapes of a part that its engines are made ready for: the options' buckets, else the set's native size."""
+    buckets = options.buckets or (Bucket(engine_set.native_size, engine_set.native_size),)
+    return bucket_shapes(part, engine_set.artifact(part, format).inputs, buckets, engine_set.latent_factor)
 
 
 def bucket_shapes(

@@ -1,179 +1,184 @@
-"""OpenVINO on the CPU, as ONNX Runtime's plug-in `onnxruntime-ep-openvino`.
+"""OpenVINO on the CPU, driven directly: the same ONNX files, compiled for each shape when they are loaded.
 
-The plug-in takes whole graphs, compiles one for each shape (`fixed_shapes`), computes in bfloat16 where the processor
-can, and keeps what it compiled (`model_cache`).
+It runs on every processor that OpenVINO runs on, where the plug-in (`ort_openvino`) takes Intel's only. Compiling a
+full-size UNet takes about as long as reading back a compiled one, so nothing is kept on disk. The library is imported
+on use; nothing here knows of diffusion.
 """
 
 import importlib
-import importlib.util
-import json
-import shutil
-import tempfile
 import threading
 import warnings
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
-from ..engine_set import EngineSet, regular_file
-from ..errors import BackendUnavailable, EngineSetError
-from ..tensors import Array
-from .base import Backend, Bucket, Engine, EngineOptions, Probe, usable_cores
-from .fixed_shapes import FixedShapesEngine, Shapes, bucket_shapes
+import numpy as np
+
+from ..engine_set import Artifact, EngineSet, regular_file
+from ..errors import BackendUnavailable, EngineError, EngineSetError
+from ..tensors import Array, TensorSpec
+from .base import Backend, Engine, EngineOptions, Probe, check_feeds, usable_cores
+from .fixed_shapes import FixedShapesEngine, Shapes, asked_shapes
 from .mapped_files import release_mapped
-from .model_cache import cache_folder
-from .onnx import OnnxBackend, OnnxEngine
-from .openvino_plugin import (
-    DISTRIBUTION,
-    PLUGIN,
-    PROVIDER,
-    compiled_session,
-    cpu_device,
-    facts,
-    kept_session,
-    provider_options,
-    versions,
-)
-from .processor import has_openvino_wheels, is_intel, lacks_bf16
-from .session import (
-    check_assignment,
-    check_provider,
-    recorded,
-    settings,
-)
+from .processor import is_intel, lacks_bf16
 
-__all__ = ["OpenVinoBackend"]
+__all__ = ["REMEDY", "OpenVinoBackend", "chosen_precision", "cpu_settings", "worth_compiling"]
 
-LAYER_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+REMEDY = 'pip install "outpaint_engine[openvino]"'
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+"""OpenVINO's names of the precisions that its CPU device computes in; it takes f16 for bf16."""
+NAMES = {hint: precision for precision, hint in HINTS.items()}
+HEAVY = frozenset({"Convolution", "FullyConnected", "MatMul"})
+"""Layers that stand for what a compiled graph computes in; light ones may differ."""
 LEAST_WEIGHTS = 2**28
 """Bytes of UNet weights from which "auto" takes OpenVINO: compiling a smaller one costs more than a picture gains."""
 
 
-class OpenVinoEngine(OnnxEngine):
-    """A session whose first run is profiled: what its layers really computed in is `precision` from then on."""
+class OpenVinoEngine(Engine):
+    """A compiled graph with one request, for one call at a time; threads wait for each other.
 
-    def __init__(self, session: Any, part: str, backend: Backend, precision: str, profiles: Path) -> None:
-        super().__init__(session, part, backend, precision)
-        self._unread = threading.Lock()
-        self._profiled = False
-        weakref.finalize(self, shutil.rmtree, profiles, ignore_errors=True)
+    `artifact` states names and axes, as the graph does not keep the names of its free axes; without a manifest they
+    are read from `compiled`.
+    """
 
-    def _run_session(
-        self, session: Any, names: Sequence[str], feeds: Mapping[str, Array], run_options: Any
-    ) -> Sequence[Array]:
-        if self._profiled:
-            return super()._run_session(session, names, feeds, run_options)
-        with self._unread:
-            values = super()._run_session(session, names, feeds, run_options)
-            if not self._profiled:
-                self._profiled = True
-                self._read_precision(Path(session.end_profiling()))
-        return values
+    def __init__(self, compiled: Any, name: str, backend: Backend, artifact: Artifact) -> None:
+        self._name, self._lock = name, threading.Lock()
+        self.backend, self.device, self.precision = backend.name, backend.device, computed_in(compiled)
+        self.inputs = _specs(artifact.inputs, compiled.inputs)
+        self.outputs = _specs(artifact.outputs, compiled.outputs)
+        self._request = compiled.create_infer_request()
 
-    def _read_precision(self, profile: Path) -> None:
-        asked, self.precision = self.precision, precision_of(json.loads(profile.read_text()))
-        if self.precision != asked:
-            warnings.warn(
-                f"{self._name} was asked to compute in {asked} and computes in {self.precision}.", stacklevel=5
-            )
+    def run(self, feeds: Mapping[str, Array], wanted: Collection[str] | None = None) -> dict[str, Array]:
+        """Run the graph, reading the feeds where they lie; element types must be the graph's."""
+        with self._lock:
+            if self._request is None:
+                raise EngineError(f"{self._name} was closed.")
+            check_feeds(self._name, self.inputs, feeds)
+            try:
+                values = self._request.infer(dict(feeds), share_inputs=True, share_outputs=True)
+                return {name: np.array(values[name]) for name in (self.outputs if wanted is None else wanted)}
+            except Exception as error:
+                shapes = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in feeds.items())
+                raise EngineError(f"{self._name} failed on {shapes}: {error}") from error
+
+    def close(self) -> None:
+        """Drop the compiled graph."""
+        with self._lock:
+            self._request = None
 
 
-class OpenVinoBackend(OnnxBackend):
-    """The plug-in's CPU device. It exists on Intel's processors only: the plug-in passes over others."""
+class OpenVinoBackend(Backend):
+    """OpenVINO's CPU device."""
 
-    def __init__(self) -> None:
-        super().__init__("ort-openvino", "cpu", PROVIDER, "cpu", ("auto", "fp32", "bf16"))
+    name, device, format, precisions = "openvino", "cpu", "onnx", ("auto", *HINTS)
 
     def probe(self) -> Probe:
         """See `Backend.probe`."""
-        runtime = self._probe_runtime()
-        if not runtime.usable:
-            return runtime
-        if importlib.util.find_spec(PLUGIN) is None:
-            there = has_openvino_wheels()
-            reason = f"{DISTRIBUTION} is not installed" if there else f"{DISTRIBUTION} is not made for this system"
-            return Probe(False, runtime.version, "", reason, self._remedy, worth_installing=there and is_intel())
-        version = ", ".join(versions())
         try:
-            device = cpu_device()
-        except Exception as error:  # a library that does not fit may raise anything, and a probe never does
-            return Probe(False, version, "", f"{DISTRIBUTION} does not load: {error}", self._remedy)
-        if device is None:
-            reason = f"{DISTRIBUTION} serves Intel's processors only, and offers none here"
-            return Probe(False, version, "", reason, "ort-cpu")
+            library = importlib.import_module("openvino")
+            devices = _core().available_devices
+        except ModuleNotFoundError as error:
+            # On Intel's processors the plug-in, which the extra `cpu` brings, is as fast.
+            return Probe(False, "", "", f"{error.name} is not installed", REMEDY, worth_installing=not is_intel())
+        except Exception as error:  # a broken wheel may raise anything, and a probe never does
+            return Probe(False, "", "", f"openvino does not load: {error}", REMEDY)
+        version = f"openvino {library.__version__.partition('-')[0]}"
+        if "CPU" not in devices:
+            return Probe(False, version, "", "openvino offers no CPU device here", "ort-cpu")
         return Probe(True, version, self.device)
 
     def suits(self, engine_set: EngineSet, options: EngineOptions) -> bool:
-        """Where a picture gains more than compiling costs: large sets, in bfloat16."""
-        if not super().suits(engine_set, options) or options.precision == "fp32" or lacks_bf16():
-            return False
-        return engine_set.size_of("unet") >= LEAST_WEIGHTS
+        """Where a picture gains more than compiling costs."""
+        return super().suits(engine_set, options) and worth_compiling(engine_set, options)
 
     def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
         """See `Backend.load`."""
         self.require(options)
-        precision = _precision(options, cpu_device())
-        buckets = options.buckets or (Bucket(engine_set.native_size, engine_set.native_size),)
-        inputs = engine_set.artifact(part, self.format).inputs
+        capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = chosen_precision(options, capabilities, self.name)
         return FixedShapesEngine(
             f"{part} on {self.name}",
-            partial(self._open, engine_set, part, precision, options),
-            bucket_shapes(part, inputs, buckets, engine_set.latent_factor),
+            partial(self._open, engine_set, part, cpu_settings(precision, options)),
+            asked_shapes(engine_set, part, self.format, options),
         )
 
-    def _open(
-        self, engine_set: EngineSet, part: str, precision: str, options: EngineOptions, shapes: Shapes | None
-    ) -> Engine:
-        name, device = f"{part} on {self.name}", cpu_device()
-        path = regular_file(engine_set.folder, engine_set.artifact(part, self.format).file)
-        threads = str(options.threads or usable_cores())
-        kept = cache_folder(engine_set, part, (*versions(), *facts(device), precision, threads), shapes)
-        profiles = Path(tempfile.mkdtemp(prefix="outpaint-"))
-
-        def session_options(shapes: Shapes | None) -> Any:
-            found = recorded(settings(options))
-            found.enable_profiling, found.profile_file_prefix = True, str(profiles / part)
-            found.add_provider_for_devices([device], provider_options(precision, threads, shapes))
-            return found
-
+    def _open(self, engine_set: EngineSet, part: str, settings: Mapping[str, str], shapes: Shapes | None) -> Engine:
+        artifact = engine_set.artifact(part, self.format)
+        path = regular_file(engine_set.folder, artifact.file)
         try:
-            session = kept_session(kept, session_options(None))
-            if session is None:
-                session = compiled_session(path, session_options(shapes), kept)
-            release_mapped({path.resolve().parent, *([kept.resolve()] if kept else [])})
-            check_provider(session, PROVIDER, name)
-            check_assignment(session, name, [PROVIDER])
-        except BaseException as error:
-            shutil.rmtree(profiles, ignore_errors=True)
-            # A graph that is not taken whole cannot be fixed to shapes: with free ones the nodes can be named.
-            if isinstance(error, EngineSetError) and shapes is not None:
-                self._open(engine_set, part, precision, options, None).close()
-            raise
-        return OpenVinoEngine(session, part, self, precision, profiles)
+            model = _core().read_model(path)
+            if shapes is not None:
+                model.reshape({name: list(shape) for name, shape in shapes})
+            compiled = _core().compile_model(model, "CPU", dict(settings))
+        except Exception as error:
+            version = self.probe().version
+            raise EngineSetError(f"{path} is not a graph that {version} can load: {error}") from error
+        # The weights were copied into the layouts of the kernels.
+        del model
+        release_mapped({path.resolve().parent})
+        engine = OpenVinoEngine(compiled, f"{part} on {self.name}", self, artifact)
+        asked = NAMES[settings["INFERENCE_PRECISION_HINT"]]
+        if engine.precision != asked:
+            what = f"{part} on {self.name} was asked to compute in {asked} and computes in {engine.precision}."
+            warnings.warn(what, stacklevel=4)
+        return engine
 
 
-def precision_of(events: Iterable[Mapping[str, Any]]) -> str:
-    """What the layers of a profile computed in, by the time they took; "unknown" if none says.
+def worth_compiling(engine_set: EngineSet, options: EngineOptions) -> bool:
+    """Whether "auto" takes OpenVINO: for large sets, in bfloat16."""
+    return options.precision != "fp32" and not lacks_bf16() and engine_set.size_of("unet") >= LEAST_WEIGHTS
 
-    OpenVINO ends the name of a layer's kernel with its element type, as in brgconv_avx512_amx_bf16.
+
+def chosen_precision(options: EngineOptions, capabilities: Collection[str], backend: str) -> str:
+    """What is asked for, "fp32" or "bf16"; with "auto" bf16 where the CPU device's `capabilities` have it.
+
+    Raises:
+        BackendUnavailable: bf16 was asked for, and this processor has no instructions for it.
     """
-    spent: dict[str, int] = {}
-    for event in events:
-        kind = str(event.get("args", {}).get("ov_exec_type", "")).rpartition("_")[2]
-        if kind in LAYER_PRECISIONS:
-            spent[LAYER_PRECISIONS[kind]] = spent.get(LAYER_PRECISIONS[kind], 0) + int(event["dur"])
-    return max(spent, key=spent.__getitem__) if spent else "unknown"
-
-
-def _precision(options: EngineOptions, device: Any) -> str:
-    capable = "BF16" in device.ep_metadata.get("OPTIMIZATION_CAPABILITIES", "").split()
+    capable = "BF16" in capabilities
     if options.precision == "bf16" and not capable:
         raise BackendUnavailable(
-            "ort-openvino cannot compute in bf16 on this processor, which has neither AMX nor AVX512-BF16. "
+            f"{backend} cannot compute in bf16 on this processor, which has neither AMX nor AVX512-BF16. "
             "Use --precision fp32, or auto."
         )
     if options.precision == "auto":
         return "bf16" if capable else "fp32"
     return options.precision
+
+
+def cpu_settings(precision: str, options: EngineOptions) -> dict[str, str]:
+    """OpenVINO's settings of its CPU device, for the latency of one call."""
+    return {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_NUM_THREADS": str(options.threads or usable_cores()),
+        "NUM_STREAMS": "1",
+        # Pinned, the threads of several processes share the same cores, and others stay idle.
+        "ENABLE_CPU_PINNING": "NO",
+    }
+
+
+def computed_in(compiled: Any) -> str:
+    """What most of a compiled graph's heavy layers compute in; "unknown" if it has none."""
+    layers = [layer.get_rt_info() for layer in compiled.get_runtime_model().get_ops()]
+    heavy = Counter(str(layer["runtimePrecision"].value) for layer in layers if layer["layerType"].value in HEAVY)
+    return NAMES.get(heavy.most_common(1)[0][0], "unknown") if heavy else "unknown"
+
+
+def _specs(stated: Sequence[Mapping[str, Any]], ports: Sequence[Any]) -> dict[str, TensorSpec]:
+    """Of a manifest's entries, else of a graph's ports, whose free axes have no names."""
+    found = [TensorSpec.stated(entry) for entry in stated] or [
+        TensorSpec(
+            port.any_name,
+            port.element_type.to_dtype(),
+            tuple(axis.get_length() if axis.is_static else f"axis {at}" for at, axis in enumerate(port.partial_shape)),
+        )
+        for port in ports
+    ]
+    return {spec.name: spec for spec in found}
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's entry, which finds its devices; one a process."""
+    return importlib.import_module("openvino").Core()

@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,6 @@ __all__ = [
 ]
 
 PROVIDER, PLUGIN, DISTRIBUTION = "OpenVINOExecutionProvider", "onnxruntime_ep_openvino", "onnxruntime-ep-openvino"
-HINTS = {"fp32": "f32", "bf16": "bf16"}
-"""OpenVINO's names of the precisions that its CPU device computes in; it takes f16 for bf16."""
 COMPILED = "compiled.onnx"
 """A graph of one node, an EPContext that names the file of the compiled model beside it."""
 
@@ -58,16 +57,12 @@ def facts(device: Any) -> tuple[str, ...]:
     return tuple(device.ep_metadata.get(name, "") for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"))
 
 
-def provider_options(precision: str, threads: str, shapes: Shapes | None) -> dict[str, str]:
-    """The plug-in's options: OpenVINO's own settings as JSON, and the shapes that a graph is compiled for."""
-    settings = {
-        "INFERENCE_PRECISION_HINT": HINTS[precision],
-        "INFERENCE_NUM_THREADS": threads,
-        # Layers report what they compute in; that costs nothing that could be measured.
-        "PERF_COUNT": "YES",
-    }
+def provider_options(settings: Mapping[str, str], shapes: Shapes | None) -> dict[str, str]:
+    """The plug-in's options: OpenVINO's own `settings` as JSON, and the shapes that a graph is compiled for."""
+    # Layers report what they compute in; that costs nothing that could be measured.
+    reporting = {**settings, "PERF_COUNT": "YES"}
     fixed = ",".join(f"{name}[{','.join(map(str, shape))}]" for name, shape in shapes or () if shape)
-    return {"load_config": json.dumps({"CPU": settings}), **({"reshape_input": fixed} if fixed else {})}
+    return {"load_config": json.dumps({"CPU": reporting}), **({"reshape_input": fixed} if fixed else {})}
 
 
 def kept_session(kept: Path | None, session_options: Any) -> Any:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ..engine_set import EngineSet, regular_file
 from ..errors import EngineSetError
-from .base import Bucket, Engine, EngineOptions, Probe
+from .base import Engine, EngineOptions, Probe
 from .cuda import PROVIDER as CUDA_PROVIDER
 from .cuda import CudaBackend, CudaEngine, cuda_options, preload_libraries
-from .fixed_shapes import FixedShapesEngine, Shapes, bucket_shapes
+from .fixed_shapes import FixedShapesEngine, Shapes, asked_shapes
 from .session import check_assignment, check_provider, graph_precision, open_session, recorded, settings
 
 __all__ = ["OrtTensorRTBackend", "tensorrt_options"]
@@ -51,12 +51,10 @@ class OrtTensorRTBackend(CudaBackend):
         """See `Backend.load`; what is not built yet is built, which takes minutes."""
         self.require(options)
         preload_libraries()
-        buckets = options.buckets or (Bucket(engine_set.native_size, engine_set.native_size),)
-        inputs = engine_set.artifact(part, self.format).inputs
         return FixedShapesEngine(
             f"{part} on {self.name}",
             partial(self._open, engine_set, part, options),
-            bucket_shapes(part, inputs, buckets, engine_set.latent_factor),
+            asked_shapes(engine_set, part, self.format, options),
         )
 
     def _open(self, engine_set: EngineSet, part: str, options: EngineOptions, shapes: Shapes | None) -> Engine:

@@ -9,6 +9,7 @@ from .base import Backend, Engine, EngineOptions, Probe
 from .cuda import CudaBackend
 from .onnx import OnnxBackend
 from .openvino import OpenVinoBackend
+from .ort_openvino import OrtOpenVinoBackend
 from .ort_tensorrt import OrtTensorRTBackend
 from .tensorrt import FLAVOURS, TensorRTBackend
 
@@ -19,10 +20,11 @@ BACKENDS: tuple[Backend, ...] = (
     OrtTensorRTBackend(),
     CudaBackend(),
     OpenVinoBackend(),
+    OrtOpenVinoBackend(),
     OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu", ("auto", "fp32")),
 )
 """Fastest first: the order in which "auto" tries them."""
-SHORT_NAMES = {"cpu": "ort-cpu", "openvino": "ort-openvino", "cuda": "ort-cuda"}
+SHORT_NAMES = {"cpu": "ort-cpu", "cuda": "ort-cuda"}
 
 
 def find_backend(device: str) -> Backend:

@@ -41,7 +41,8 @@ class TensorRTEngine(Engine):
 
         self._cuda, self._plan, self._name, self._lock = cuda, plan, name, threading.Lock()
         self.backend, self.device, self.precision = artifact.format, "cuda", artifact.precision
-        self.inputs, self.outputs = (_specs(items) for items in (artifact.inputs, artifact.outputs))
+        stated = (map(TensorSpec.stated, entries) for entries in (artifact.inputs, artifact.outputs))
+        self.inputs, self.outputs = ({spec.name: spec for spec in specs} for specs in stated)
         self._profiles = [self._profile(index) for index in range(plan.engine.num_optimization_profiles)]
         # TensorRT-RTX records by itself; of TensorRT's work the stream is recorded.
         records_itself = hasattr(plan.library, "CudaGraphStrategy")
@@ -177,7 +178,3 @@ def _fits(profile: tuple[Shape, Shape, Shape], shape: Shape) -> bool:
 def _range(profiles: Sequence[Profile]) -> str:
     """From where to where an engine's last profile goes, which is the widest one."""
     return ", ".join(f"{name} {list(low)} to {list(high)}" for name, (low, _, high) in profiles[-1].items())
-
-
-def _specs(items: Sequence[Mapping[str, Any]]) -> dict[str, TensorSpec]:
-    return {item["name"]: TensorSpec(item["name"], np.dtype(item["dtype"]), tuple(item["shape"])) for item in items}

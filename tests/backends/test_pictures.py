@@ -21,10 +21,11 @@ def painted(device: str, precision: str) -> np.ndarray:
     return np.asarray(result.images[0], np.float64)
 
 
+@pytest.mark.parametrize("device", ["openvino", "ort-openvino"])
 @pytest.mark.parametrize(("precision", "decibels"), [("fp32", 60), ("bf16", 40)])
-def test_openvino_paints_what_the_reference_backend_paints(precision: str, decibels: float) -> None:
-    probe = find_backend("ort-openvino").probe()
+def test_openvino_paints_what_the_reference_backend_paints(device: str, precision: str, decibels: float) -> None:
+    probe = find_backend(device).probe()
     if not probe.usable:
-        pytest.skip(f"ort-openvino: {probe.reason}")
-    error = np.mean((painted("ort-openvino", precision) - painted("ort-cpu", "fp32")) ** 2)
+        pytest.skip(f"{device}: {probe.reason}")
+    error = np.mean((painted(device, precision) - painted("ort-cpu", "fp32")) ** 2)
     assert 10 * np.log10(255**2 / error) >= decibels
