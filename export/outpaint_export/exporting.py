@@ -116,6 +116,9 @@ def _write_configs(sources: Sources, folder: Path) -> None:
     write_tokenizer(sources.tokenizer, folder / "tokenizer", int(text_encoder["max_position_embeddings"]))
     scheduler = dict(sources.scheduler)
     scheduler.setdefault("_class_name", "DDIMScheduler")
+    if "_use_default_values" in scheduler:
+        # diffusers lists them in an order of its own each time, and exporting again should give the same files.
+        scheduler["_use_default_values"] = sorted(scheduler["_use_default_values"])
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     _write_json(
