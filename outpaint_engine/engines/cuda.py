@@ -148,7 +148,7 @@ class CudaBackend(OnnxBackend):
         preload_libraries()
         artifact, name = engine_set.artifact(part, self.format), f"{part} on {self.name}"
         path = regular_file(engine_set.folder, artifact.file)
-        session = open_session(path, path, recorded(settings(options)), [(PROVIDER, cuda_options(options))])
+        session = open_session(path, recorded(settings(options)), [(PROVIDER, cuda_options(options))])
         check_provider(session, PROVIDER, name)
         check_assignment(session, name, [PROVIDER], light_elsewhere=True)
         precision = graph_precision(artifact, session)

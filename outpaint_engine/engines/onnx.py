@@ -12,6 +12,7 @@ import numpy as np
 from ..engine_set import EngineSet, regular_file
 from ..errors import EngineError
 from ..tensors import Array, TensorSpec
+from .attention import attention_in_blocks
 from .base import Backend, Engine, EngineOptions, Probe, check_feeds
 from .session import check_precision, check_provider, graph_precision, installed, open_session, settings
 
@@ -93,7 +94,7 @@ class OnnxBackend(Backend):
         self.require(options)
         artifact = engine_set.artifact(part, self.format)
         path = regular_file(engine_set.folder, artifact.file)
-        session = open_session(path, path, settings(options), [self._provider])
+        session = open_session(path, settings(options), [self._provider], rewrite=attention_in_blocks)
         check_provider(session, self._provider, f"{part} on {self.name}")
         precision = graph_precision(artifact, session)
         check_precision(options, precision, f"{part} on {self.name}")

@@ -70,7 +70,7 @@ def kept_session(kept: Path | None, session_options: Any) -> Any:
     if kept is None or not kept.exists():
         return None
     try:
-        return open_session(kept / COMPILED, kept / COMPILED, session_options)
+        return open_session(kept / COMPILED, session_options)
     except EngineSetError:
         shutil.rmtree(kept, ignore_errors=True)
         return None
@@ -82,21 +82,9 @@ def compiled_session(path: Path, session_options: Any, kept: Path | None) -> Any
     The plug-in's own cache (CACHE_DIR) is not used: with fixed shapes OpenVINO 2026.4 takes what it compiled in one
     precision for the same graph in another and answers with NaN, and it held a full-size UNet's weights twice.
     """
-    # Where the weights lie, for a graph that is handed over as bytes.
-    session_options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     with written(kept) as folder:
         if folder is not None:
             session_options.add_session_config_entry("ep.context_enable", "1")
             session_options.add_session_config_entry("ep.context_embed_mode", "0")
             session_options.add_session_config_entry("ep.context_file_path", str(folder / COMPILED))
-        return open_session(_graph(path), path, session_options)
-
-
-def _graph(path: Path) -> Path | bytes:
-    """The graph as OpenVINO's plug-in takes it whole."""
-    try:
-        model = path.read_bytes()
-        spelled_out = attention_spelled_out(model)
-    except (OSError, ValueError) as error:
-        raise EngineSetError(f"{path} is not a graph that can be read: {error}") from error
-    return path if spelled_out is model else spelled_out
+        return open_session(path, session_options, rewrite=attention_spelled_out)

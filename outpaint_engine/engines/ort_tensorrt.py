@@ -65,7 +65,7 @@ class OrtTensorRTBackend(CudaBackend):
             (PROVIDER, tensorrt_options(folder, part, shapes, options)),
             (CUDA_PROVIDER, cuda_options(options)),
         ]
-        session = open_session(path, path, recorded(settings(options)), providers)
+        session = open_session(path, recorded(settings(options)), providers)
         check_provider(session, PROVIDER, name)
         check_assignment(session, name, [PROVIDER, CUDA_PROVIDER], light_elsewhere=True)
         half = options.precision == "fp16" or graph_precision(artifact, session) == "fp16"

@@ -1,7 +1,7 @@
 """ONNX Runtime's sessions: opened without falling back, and checked for what really runs them."""
 
 import importlib.metadata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ FATAL = 4
 HEAVY = frozenset({"Attention", "Conv", "Gemm", "GroupNormalization", "LayerNormalization", "MatMul", "Softmax"})
 """Operators whose running on another provider than asked for would not be what was asked for."""
 
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
 Provider = str | tuple[str, Mapping[str, str]]
+Rewrite = Callable[[bytes], bytes]
 
 
 def settings(options: EngineOptions) -> Any:
@@ -44,8 +47,10 @@ def recorded(session_options: Any) -> Any:
     return session_options
 
 
-def open_session(graph: Path | bytes, path: Path, session_options: Any, providers: Sequence[Provider] = ()) -> Any:
-    """A session of `graph`, which lies at `path` or was made from what does. It never falls back to other providers.
+def open_session(
+    path: Path, session_options: Any, providers: Sequence[Provider] = (), rewrite: Rewrite | None = None
+) -> Any:
+    """A session of the graph at `path`, or of what `rewrite` makes of it. It never falls back to other providers.
 
     Without `providers` it runs on those in its options.
 
@@ -54,8 +59,15 @@ def open_session(graph: Path | bytes, path: Path, session_options: Any, provider
     """
     import onnxruntime
 
-    source = graph if isinstance(graph, bytes) else str(graph)
     try:
+        source: str | bytes = str(path)
+        if rewrite:
+            content = path.read_bytes()
+            rewritten = rewrite(content)
+            if rewritten is not content:
+                source = rewritten
+                # Where the weights lie, for a graph that is handed over as bytes.
+                session_options.add_session_config_entry(WEIGHTS_FOLDER, str(path.parent))
         return onnxruntime.InferenceSession(source, session_options, list(providers) or None, enable_fallback=0)
     except Exception as error:
         raise EngineSetError(

@@ -17,5 +17,5 @@ class BoundOnCpu(OnnxBackend):
     def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
         self.require(options)
         path = engine_set.folder / engine_set.artifact(part).file
-        session = open_session(path, path, settings(options), ["CPUExecutionProvider"])
+        session = open_session(path, settings(options), ["CPUExecutionProvider"])
         return CudaEngine(session, part, self, "fp32", graph=self._graph, place="cpu")

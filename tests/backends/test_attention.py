@@ -1,11 +1,12 @@
-"""Attention spelled out gives the same numbers, and is left alone where it does more than is spelled out."""
+"""Attention in either of its forms gives the same numbers, and is left alone where it does more than they do."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from outpaint_engine.engines.attention import attention_spelled_out
+from outpaint_engine.engines.attention import attention_in_blocks, attention_spelled_out
 from outpaint_engine.engines.protobuf import encode, fields
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -21,14 +22,23 @@ def operators(model: bytes) -> list[str]:
     return [field.text for node in nodes for field in fields(node) if field.number == 4]
 
 
-@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae_decoder"])
-def test_the_graph_gives_the_same_numbers_without_an_attention_node(part: str) -> None:
+FORMS = [
+    (attention_spelled_out, "text_encoder"),
+    (attention_spelled_out, "unet"),
+    (attention_spelled_out, "vae_decoder"),
+    (attention_in_blocks, "unet"),
+    (attention_in_blocks, "vae_decoder"),
+]
+
+
+@pytest.mark.parametrize(("form", "part"), FORMS)
+def test_the_graph_gives_the_same_numbers_without_an_attention_node(form: Callable[[bytes], bytes], part: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     model = graph_of(part)
-    spelled_out = attention_spelled_out(model)
-    assert "Attention" in operators(model) and "Attention" not in operators(spelled_out)
+    rewritten = form(model)
+    assert "Attention" in operators(model) and "Attention" not in operators(rewritten)
     before, after = (
-        onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"]) for each in (model, spelled_out)
+        onnxruntime.InferenceSession(each, providers=["CPUExecutionProvider"]) for each in (model, rewritten)
     )
     draw, given = np.random.default_rng(0), {}
     for entry in before.get_inputs():
@@ -36,14 +46,25 @@ def test_the_graph_gives_the_same_numbers_without_an_attention_node(part: str) -
         whole = draw.integers(0, 90, shape)
         given[entry.name] = whole if "int64" in entry.type else draw.standard_normal(shape, np.float32)
     for expected, found in zip(before.run(None, given), after.run(None, given), strict=True):
-        np.testing.assert_allclose(found, expected, atol=2e-6)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def model_with(node: list[tuple[int, str | bytes]], element: int = 9) -> bytes:
-    """A graph of one Attention node; its value `mask` has the given element type, 9 for boolean."""
+def model_with(node: list[tuple[int, str | bytes]], element: int = 9, **queries: int) -> bytes:
+    """A graph of one Attention node.
+
+    Its value `mask` has the given element type, 9 for boolean; its value `q` has four axes, of which those given are
+    stated (`heads`, `width`), and its element type `kind`, 1 for float32.
+    """
     mask = encode(1, "mask") + encode(2, encode(1, encode(1, element)))
+    axes = (encode(2, "rows"), stated("heads", queries), encode(2, "tokens"), stated("width", queries))
+    shape = b"".join(encode(1, axis) for axis in axes)
+    query = encode(1, "q") + encode(2, encode(1, encode(1, queries.get("kind", 1)) + encode(2, shape)))
     content = b"".join(encode(number, value) for number, value in [(4, "Attention"), *node])
-    return encode(7, encode(1, content) + encode(13, mask))
+    return encode(7, encode(1, content) + encode(13, mask) + encode(13, query))
+
+
+def stated(axis: str, sizes: dict[str, int]) -> bytes:
+    return encode(1, sizes[axis]) if axis in sizes else encode(2, axis)
 
 
 QKV = [(1, "q"), (1, "k"), (1, "v"), (2, "out")]
@@ -62,6 +83,7 @@ MORE = {
 def test_attention_that_does_more_is_left_alone(node: list[tuple[int, str | bytes]]) -> None:
     model = model_with(node)
     assert attention_spelled_out(model) is model
+    assert attention_in_blocks(model) is model
 
 
 def test_a_boolean_mask_hides_what_it_says_and_a_scale_is_taken_as_stated() -> None:
@@ -71,6 +93,29 @@ def test_a_boolean_mask_hides_what_it_says_and_a_scale_is_taken_as_stated() -> N
     assert found == [*expected, "MatMul"]
     floats = model_with(masked, element=1)
     assert attention_spelled_out(floats) is floats
+
+
+def test_in_blocks_it_takes_heads_beside_each_other_and_a_scale_as_stated() -> None:
+    model = attention_in_blocks(model_with([*QKV, (5, encode(1, "scale") + encode(2, 0.5))], heads=8, width=40))
+    turned = ["Transpose", "Reshape"]
+    assert operators(model) == ["Constant", "Constant", *turned * 3, "MultiHeadAttention", "Reshape", "Transpose"]
+    assert encode(1, "scale") + encode(2, 0.5) in model and encode(1, "num_heads") + encode(3, 8) in model
+
+
+LEFT = {
+    "a mask": ([*QKV[:3], (1, "mask"), (2, "out")], {"heads": 8, "width": 40}),
+    "an unknown number of heads": (QKV, {"width": 40}),
+    "heads of unknown width": (QKV, {"heads": 8}),
+    "float16": (QKV, {"heads": 8, "width": 40, "kind": 10}),
+}
+
+
+@pytest.mark.parametrize(("node", "queries"), LEFT.values(), ids=LEFT)
+def test_what_the_operator_of_blocks_does_not_do_is_left_alone(
+    node: list[tuple[int, str | bytes]], queries: dict[str, int]
+) -> None:
+    model = model_with(node, **queries)
+    assert attention_in_blocks(model) is model
 
 
 @pytest.mark.parametrize("damaged", [b"\x3a\xff", b"\x0b", graph_of("unet")[:-7]])
