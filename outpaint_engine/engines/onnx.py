@@ -31,12 +31,11 @@ FLAVOURS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxrunti
 
 
 class OnnxEngine(Engine):
-    """One ONNX Runtime session; one that `gives_back` frees the memory of a run when the run has ended."""
+    """One ONNX Runtime session."""
 
-    def __init__(self, session: Any, part: str, backend: Backend, precision: str, *, gives_back: bool = False) -> None:
+    def __init__(self, session: Any, part: str, backend: Backend, precision: str) -> None:
         self._session = session
-        self._whole = _run_options(partial=False, gives_back=True) if gives_back else None
-        self._partial = _run_options(partial=True, gives_back=gives_back)
+        self._partial = _path_to_outputs()
         self._name = f"{part} on {backend.name}"
         self.backend, self.device, self.precision = backend.name, backend.device, precision
         self.inputs = {spec.name: spec for spec in map(_spec, session.get_inputs())}
@@ -51,7 +50,7 @@ class OnnxEngine(Engine):
         check_feeds(self._name, self.inputs, feeds)
         names = list(self.outputs if wanted is None else wanted)
         try:
-            values = self._run_session(session, names, feeds, self._whole if wanted is None else self._partial)
+            values = self._run_session(session, names, feeds, None if wanted is None else self._partial)
         except Exception as error:
             shapes = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in feeds.items())
             raise EngineError(f"{self._name} failed on {shapes}: {error}") from error
@@ -71,8 +70,8 @@ class OnnxBackend(Backend):
     """ONNX Runtime with one execution provider, which must be the one that really runs.
 
     As it is, a row for the CPU provider. On 2 cores of an AMD EPYC, switching the memory arena or spinning off made the
-    demo's UNet 1.2 times as slow, and flushing denormals and prepacking made no difference: there the library's defaults
-    stay. Without memory patterns a full-size UNet at 1024x1024 needs 2.9 GB less, and is no slower.
+    demo's UNet 1.2 times as slow, giving its memory back after each run a full-size VAE 1.3 times, and flushing denormals
+    and prepacking made no difference: for these the library's defaults stay. Without memory patterns a full-size UNet at 1024x1024 needs 2.9 GB less, and is no slower.
     """
 
     format = "onnx"
@@ -101,8 +100,7 @@ class OnnxBackend(Backend):
         check_provider(session, self._provider, f"{part} on {self.name}")
         precision = graph_precision(artifact, session)
         check_precision(options, precision, f"{part} on {self.name}")
-        # The UNet runs again at once. The VAE needs gigabytes for large canvases, and runs once a picture.
-        return OnnxEngine(session, part, self, precision, gives_back=part != "unet")
+        return OnnxEngine(session, part, self, precision)
 
     def _probe_runtime(self) -> Probe:
         """Whether there is exactly one onnxruntime and it imports."""
@@ -128,14 +126,12 @@ def _available_providers() -> Sequence[str]:
     return onnxruntime.get_available_providers()
 
 
-def _run_options(*, partial: bool, gives_back: bool) -> Any:
-    """Options of a run; one that is `partial` leaves out what the outputs asked for do not need."""
+def _path_to_outputs() -> Any:
+    """Run options that leave out what the outputs asked for do not need."""
     from onnxruntime import RunOptions
 
     options = RunOptions()
-    options.only_execute_path_to_fetches = partial
-    if gives_back:
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    options.only_execute_path_to_fetches = True
     return options
 
 
