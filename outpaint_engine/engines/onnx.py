@@ -70,8 +70,9 @@ class OnnxBackend(Backend):
     """ONNX Runtime with one execution provider, which must be the one that really runs.
 
     As it is, a row for the CPU provider. On 2 cores of an AMD EPYC, switching the memory arena or spinning off made the
-    demo's UNet 1.2 times as slow, giving its memory back after each run a full-size VAE 1.3 times, and flushing denormals
-    and prepacking made no difference: for these the library's defaults stay. Without memory patterns a full-size UNet at 1024x1024 needs 2.9 GB less, and is no slower.
+    demo's UNet 1.2 times as slow, giving the arena's memory back after each run made a full-size VAE decoder 1.3 times
+    as slow, and flushing denormals and prepacking made no difference: for these the library's defaults stay. Without
+    memory patterns a full-size UNet at 1024x1024 needs 2.9 GB less, and is no slower.
     """
 
     format = "onnx"
