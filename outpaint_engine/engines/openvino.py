@@ -21,7 +21,7 @@ from ..tensors import Array, TensorSpec
 from .base import Backend, Engine, EngineOptions, Probe, check_feeds, usable_cores
 from .fixed_shapes import FixedShapesEngine, Shapes, asked_shapes
 from .mapped_files import release_mapped
-from .processor import is_intel, lacks_bf16
+from .processor import has_bf16, is_intel, lacks_bf16
 
 __all__ = ["REMEDY", "OpenVinoBackend", "chosen_precision", "cpu_settings", "worth_compiling"]
 
@@ -80,7 +80,8 @@ class OpenVinoBackend(Backend):
             devices = _core().available_devices
         except ModuleNotFoundError as error:
             # On Intel's processors the plug-in, which the extra `cpu` brings, is as fast.
-            return Probe(False, "", "", f"{error.name} is not installed", REMEDY, worth_installing=not is_intel())
+            gains = has_bf16() and not is_intel()
+            return Probe(False, "", "", f"{error.name} is not installed", REMEDY, worth_installing=gains)
         except Exception as error:  # a broken wheel may raise anything, and a probe never does
             return Probe(False, "", "", f"openvino does not load: {error}", REMEDY)
         version = f"openvino {library.__version__.partition('-')[0]}"

@@ -53,15 +53,18 @@ def test_auto_takes_it_for_large_sets_in_bf16_only(
     assert not kind().suits(tiny, EngineOptions(precision=precision))
 
 
-@pytest.mark.parametrize("intel", [True, False])
-def test_it_is_worth_installing_where_the_plug_in_offers_nothing(monkeypatch: pytest.MonkeyPatch, intel: bool) -> None:
+@pytest.mark.parametrize(("bf16", "intel", "gains"), [(True, False, True), (True, True, False), (False, False, False)])
+def test_it_is_worth_installing_for_bf16_where_the_plug_in_offers_nothing(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool, intel: bool, gains: bool
+) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(openvino.importlib, "import_module", missing)
     monkeypatch.setattr(openvino, "is_intel", lambda: intel)
+    monkeypatch.setattr(openvino, "has_bf16", lambda: bf16)
     probe = OpenVinoBackend().probe()
-    assert (probe.usable, probe.worth_installing) == (False, not intel)
+    assert (probe.usable, probe.worth_installing) == (False, gains)
     assert probe.reason == "openvino is not installed" and "outpaint_engine[openvino]" in probe.remedy
 
 

@@ -30,9 +30,10 @@ def test_the_maker_and_the_lack_of_bfloat16_are_read(
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(processor.platform, "processor", lambda: "")
     assert (processor.is_intel(), processor.lacks_bf16()) == (intel, lacks)
+    assert processor.has_bf16() is ("_bf16" in text)
 
 
 def test_windows_names_the_maker_in_the_processors_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     monkeypatch.setattr(processor.platform, "processor", lambda: "Intel64 Family 6 Model 143 Stepping 8, GenuineIntel")
-    assert processor.is_intel() and not processor.lacks_bf16()
+    assert processor.is_intel() and not processor.lacks_bf16() and not processor.has_bf16()
