@@ -44,12 +44,12 @@ __all__ = ["bench"]
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Append the line of JSON to this file.")
 @click.option("--plot", "picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw it, as a PNG.")
 def bench(as_json: bool, out: Path | None, picture: Path | None, **options: Any) -> None:
-    r"""Time an engine set, by stage and by step, with a picture that is made for it.
+    """Time an engine set, by stage and by step, with a picture that is made for it.
 
     \b
     outpaint bench --device cpu --plot bench.png
     outpaint bench --engines sd15 --width 512 --height 512 --steps 10 --repeats 3 --out history.jsonl
-    """
+    """  # noqa: D301 - click keeps the lines after the character \b
     for path in (out, picture):
         if path is not None and not os.access(path.parent, os.W_OK):
             raise OutputError(f"The folder {str(path.parent)!r} does not exist or cannot be written to.")

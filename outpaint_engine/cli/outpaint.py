@@ -37,12 +37,12 @@ __all__ = ["plan", "run"]
 @click.option("--json", "as_json", is_flag=True, help="Print seed, timings and quality as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary.")
 def run(source: str, target: str, engines: str, device: str, batch: int | None, **options: Any) -> None:
-    r"""Extend the picture IN and write it to OUT; `-` is standard input or output.
+    """Extend the picture IN and write it to OUT; `-` is standard input or output.
 
     \b
     outpaint run photo.png wide.png --left 128 --right 128 --prompt "sunset mountains"
     outpaint run photo.png square.png --aspect 1:1 --prompt "night sea with moon"
-    """
+    """  # noqa: D301 - click keeps the lines after the character \b
     metadata, as_json, quiet = (options.pop(name) for name in ("metadata", "as_json", "quiet"))
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)

@@ -45,12 +45,12 @@ store_option = click.option(
 @click.option("--public-url", help="How clients reach this server; answers are built from it. [http://HOST:PORT]")
 @click.option("--configuration", type=click.Path(path_type=Path), help="A TOML file of limits and prices.")
 def serve(host: str, port: int, engines: str, device: str, url: str, **options: Any) -> None:
-    r"""Serve Segmind's outpainting API over HTTP.
+    """Serve Segmind's outpainting API over HTTP.
 
     \b
     outpaint keys create --owner me --credits 10
     outpaint serve
-    """
+    """  # noqa: D301 - click keeps the lines after the character \b
     _check_installed()
     from ..service.accounts import Accounts
     from ..service.app import create_app

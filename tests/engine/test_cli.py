@@ -243,3 +243,18 @@ def test_a_terminal_shows_a_progress_bar_and_ctrl_c_stops_at_once_without_a_file
     steps_shown = [int(step) for step in re.findall(rb"(\d+)/1000", seen)]
     assert steps_shown[-1] < 1000
     assert not (folder / "out.png").exists()
+
+
+EXAMPLES = {
+    "run": "outpaint run photo.png square.png --aspect 1:1",
+    "bench": "outpaint bench --device cpu --plot bench.png",
+    "serve": "outpaint serve",
+}
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_help_shows_each_example_on_a_line_of_its_own(command: str, tmp_path: Path) -> None:
+    if command == "serve":
+        pytest.importorskip("fastapi")
+    lines = outpaint(command, "--help", cwd=tmp_path).stdout.decode().splitlines()
+    assert any(line.strip().startswith(EXAMPLES[command]) for line in lines)
