@@ -254,7 +254,5 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_help_shows_each_example_on_a_line_of_its_own(command: str, tmp_path: Path) -> None:
-    if command == "serve":
-        pytest.importorskip("fastapi")
     lines = outpaint(command, "--help", cwd=tmp_path).stdout.decode().splitlines()
     assert any(line.strip().startswith(EXAMPLES[command]) for line in lines)
