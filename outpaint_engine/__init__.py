@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .pipeline import OutpaintPipeline
     from .request import OutpaintRequest
     from .run import OutpaintResult, OutpaintRun, Progress
+    from .shared import SharedPipeline
 
 __version__ = "0.1.0"
 
@@ -51,6 +52,7 @@ _HOME = {
     "Placement": "canvas",
     "Progress": "run",
     "RequestError": "errors",
+    "SharedPipeline": "shared",
     "plan": "canvas",
 }
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "Placement",
     "Progress",
     "RequestError",
+    "SharedPipeline",
     "__version__",
     "plan",
 ]

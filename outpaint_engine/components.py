@@ -1,8 +1,8 @@
 """The four parts of the model: an engine plus names, element types and scaling, nothing else."""
 
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -167,3 +167,33 @@ class Models(NamedTuple):
     unet: Unet
     vae_encoder: VaeEncoder
     vae_decoder: VaeDecoder
+
+    @classmethod
+    def of(cls, engine_set: EngineSet, engines: Mapping[str, Engine]) -> Self:
+        """What an opened engine set and the engines of its four parts make."""
+        return cls(
+            engine_set,
+            NoiseSchedule.from_config(engine_set.scheduler),
+            Prompts(engine_set.folder / "tokenizer"),
+            **_components(engines, engine_set.latent_scale),
+        )
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """The engine of each part, by its name."""
+        components = (self.text_encoder, self.unet, self.vae_encoder, self.vae_decoder)
+        return {component.part: component.engine for component in components}
+
+    def with_engines(self, engines: Mapping[str, Engine]) -> Self:
+        """The same, with other engines for the parts that `engines` names."""
+        return self._replace(**_components(engines, self.engine_set.latent_scale))
+
+
+def _components(engines: Mapping[str, Engine], scale: float) -> dict[str, Any]:
+    makers: dict[str, Callable[[Engine], Any]] = {
+        "text_encoder": TextEncoder,
+        "unet": Unet,
+        "vae_encoder": partial(VaeEncoder, scale=scale),
+        "vae_decoder": partial(VaeDecoder, scale=scale),
+    }
+    return {part: makers[part](engine) for part, engine in engines.items()}

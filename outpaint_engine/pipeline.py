@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any, Self
 
-from .components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
+from .components import Models
 from .engine_set import EngineSet
 from .engines import EngineOptions, load_engines
 from .errors import EngineSetError, RequestError
-from .prompts import Prompts
 from .request import OutpaintRequest
 from .run import OutpaintResult, OutpaintRun
-from .schedule import NoiseSchedule
 
 __all__ = ["OutpaintPipeline"]
 
@@ -50,18 +48,7 @@ class OutpaintPipeline:
         """
         engine_set = EngineSet.open(folder, verify=verify)
         engines = load_engines(engine_set, device, options)
-        return cls(
-            Models(
-                engine_set,
-                NoiseSchedule.from_config(engine_set.scheduler),
-                Prompts(engine_set.folder / "tokenizer"),
-                TextEncoder(engines["text_encoder"]),
-                Unet(engines["unet"]),
-                VaeEncoder(engines["vae_encoder"], engine_set.latent_scale),
-                VaeDecoder(engines["vae_decoder"], engine_set.latent_scale),
-            ),
-            max_batch=max_batch,
-        )
+        return cls(Models.of(engine_set, engines), max_batch=max_batch)
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
         """Run a request, or the request made of `fields`, to its end."""
@@ -76,9 +63,8 @@ class OutpaintPipeline:
 
     def close(self) -> None:
         """Free the engines."""
-        models = self.models
-        for component in (models.text_encoder, models.unet, models.vae_encoder, models.vae_decoder):
-            component.engine.close()
+        for engine in self.models.engines.values():
+            engine.close()
 
     def __enter__(self) -> Self:
         """Return the pipeline."""

@@ -56,7 +56,7 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
     from ..service.app import create_app
     from ..service.configuration import Configuration
     from ..service.results import Results
-    from ..service.sharing import load_shared
+    from ..shared import SharedPipeline
 
     path = options["configuration"]
     configuration = Configuration.read(path) if path else Configuration()
@@ -74,7 +74,14 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
         chosen = EngineOptions(
             options["precision"], options["threads"], (Bucket(side, side),), cuda_graph=options["cuda_graph"]
         )
-        with listening, load_shared(engines, device, configuration, chosen) as model:
+        model = SharedPipeline.from_pretrained(
+            engines,
+            device=device,
+            options=chosen,
+            at_once=configuration.workers,
+            load_twice=configuration.load_twice,
+        )
+        with listening, model:
             _listen(create_app(configuration, store, results, model), listening, address)
 
 

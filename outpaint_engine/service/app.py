@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..errors import OutputError
+from ..shared import SharedPipeline
 from .accounts import Accounts
 from .answers import Refusal, error_answer
 from .configuration import Configuration
@@ -28,7 +29,6 @@ from .page import page_router
 from .parts import Parts
 from .refused import Refused
 from .results import Results
-from .sharing import SharedModel
 from .store import Store
 from .v1 import v1_routes
 from .v2 import v2_routes
@@ -39,7 +39,7 @@ __all__ = ["create_app"]
 KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
 
-def create_app(configuration: Configuration, store: Store, results: Results, model: SharedModel) -> FastAPI:
+def create_app(configuration: Configuration, store: Store, results: Results, model: SharedPipeline) -> FastAPI:
     """The ASGI application. Its workers start and stop with it; the store and the model stay the caller's to close."""
     parts = _parts(configuration, store, results, model)
 
@@ -82,7 +82,7 @@ def create_app(configuration: Configuration, store: Store, results: Results, mod
     return app
 
 
-def _parts(configuration: Configuration, store: Store, results: Results, model: SharedModel) -> Parts:
+def _parts(configuration: Configuration, store: Store, results: Results, model: SharedPipeline) -> Parts:
     leases = Leases(store, results, configuration)
     workers = Workers(model, leases, results, configuration)
     links = Links(configuration.public_url, store.link_secret, configuration.link_seconds, store.clock)

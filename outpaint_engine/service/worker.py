@@ -11,6 +11,7 @@ from ..errors import ImageError, OutputError, RequestError
 from ..images import encode
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, Progress
+from ..shared import SharedPipeline
 from .bell import Bell
 from .configuration import Configuration
 from .failures import record_failure
@@ -18,7 +19,6 @@ from .jobs import Reason
 from .leases import Claim, Leases
 from .metrics import Metrics
 from .results import Results
-from .sharing import SharedModel
 
 __all__ = ["Workers"]
 
@@ -30,7 +30,7 @@ PREVIEW_SIDE = 256
 class Workers:
     """`configuration.workers` threads that share a model, and one that deletes what is old."""
 
-    def __init__(self, model: SharedModel, leases: Leases, results: Results, configuration: Configuration) -> None:
+    def __init__(self, model: SharedPipeline, leases: Leases, results: Results, configuration: Configuration) -> None:
         self._model, self._leases, self._results = model, leases, results
         self._configuration = configuration
         self.bell, self.metrics = Bell(), Metrics()
@@ -112,7 +112,7 @@ class Workers:
     def _paint(self, claim: Claim) -> str:
         began, kept = time.perf_counter(), claim
         request = OutpaintRequest(image=self._results.picture(claim.job.id), **claim.job.fields)
-        with self._model.run(request) as run:
+        with self._model.steps(request) as run:
             for progress in run:
                 self.metrics.steps.inc()
                 beaten, preview_asked = self._leases.beat(kept, progress.step, progress.steps)

@@ -15,8 +15,8 @@ from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.app import create_app
 from outpaint_engine.service.configuration import MICROS, Configuration
 from outpaint_engine.service.results import Results
-from outpaint_engine.service.sharing import load_shared
 from outpaint_engine.service.store import Store
+from outpaint_engine.shared import SharedPipeline
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -45,7 +45,7 @@ def served(folder: Path, configuration: Configuration) -> Iterator[Served]:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         store = stack.enter_context(contextlib.closing(Store(f"sqlite:///{folder / 'store.db'}")))
         key = Accounts(store).create_key("visitor", 100 * MICROS)
-        model = stack.enter_context(load_shared("demo", "cpu", configuration))
+        model = stack.enter_context(SharedPipeline.from_pretrained("demo", device="cpu", at_once=configuration.workers))
         app = create_app(replace(configuration, public_url=url), store, Results(folder / "results"), model)
         server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_config=None, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

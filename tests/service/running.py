@@ -22,9 +22,9 @@ from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.app import create_app
 from outpaint_engine.service.configuration import MICROS, Configuration
 from outpaint_engine.service.results import Results
-from outpaint_engine.service.sharing import SharedModel
 from outpaint_engine.service.store import Store
 from outpaint_engine.service.tables import jobs
+from outpaint_engine.shared import SharedPipeline
 
 from ..conftest import toy_pipeline, toy_unet
 from .small import SMALL
@@ -124,7 +124,7 @@ def servers(folder: Path) -> Iterator[Callable[..., Running]]:
         configuration = Configuration(**SMALL | {"public_url": url} | changes)
         store, results = Store(f"sqlite:///{folder}/store.db"), Results(folder / "results")
         accounts = Accounts(store)
-        model = SharedModel(toy_pipeline(unet=unet), configuration.workers)
+        model = SharedPipeline(toy_pipeline(unet=unet), configuration.workers)
         app = create_app(configuration, store, results, model)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
         thread = threading.Thread(target=server.run, args=([listening],))

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from outpaint_engine.cli import cli
 from outpaint_engine.errors import BackendUnavailable
-from outpaint_engine.service import sharing
 from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.store import Store
+from outpaint_engine.shared import SharedPipeline
 
 from .running import until
 
@@ -74,7 +74,7 @@ def test_no_address_of_the_network_is_bound_without_a_key(url: str, host: str) -
 
 
 def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "load_shared", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(SharedPipeline, "from_pretrained", lambda *_, **__: pytest.fail("the model was loaded"))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         result = run("serve", "--port", port, "--store", url)

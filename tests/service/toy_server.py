@@ -15,8 +15,8 @@ from outpaint_engine.service.app import create_app
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.failpoints import VARIABLE
 from outpaint_engine.service.results import Results
-from outpaint_engine.service.sharing import SharedModel
 from outpaint_engine.service.store import Store
+from outpaint_engine.shared import SharedPipeline
 
 from ..conftest import toy_pipeline, toy_unet
 from .small import SMALL
@@ -28,7 +28,7 @@ def main(database: str, folder: str, listening: socket.socket, failpoint: str) -
     if failpoint:
         os.environ[VARIABLE] = failpoint
     configuration = Configuration(**SMALL | QUICK | {"public_url": url_of(listening)})
-    model = SharedModel(toy_pipeline(unet=slowly), configuration.workers)
+    model = SharedPipeline(toy_pipeline(unet=slowly), configuration.workers)
     app = create_app(configuration, Store(database), Results(Path(folder)), model)
     uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run([listening])
 
