@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from .canvas import Placement
+from .denoise import LEVELS, Reuse
 from .errors import RequestError
 from .infill import INFILLS
 from .noise import NOISES
@@ -61,6 +62,8 @@ class OutpaintRequest:
     """0 to 1: how far to bring the guided prediction's deviation back to the prompt's own (Lin et al. 2023, 3.4)."""
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """Guide between these two fractions of the run only; see `denoise.guided_calls`."""
+    reuse: str | Reuse = "off"
+    """Steps in which the UNet is not run whole: "off", "careful" (every 2nd is), "fast" (every 3rd), or a `Reuse`."""
     eta: float = 0.0
     """For DDIM: 0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021."""
     seed: int = -1
@@ -98,6 +101,7 @@ class OutpaintRequest:
         _number("eta", self.eta, 0, 1)
         if self.eta and scheduler.name != "DDIM":
             raise RequestError(f"eta is DDIM's randomness: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
+        self.chosen_reuse.check(scheduler, self.eta)
         _whole("seed", self.seed, -1, MAX_SEED)
         _one_of("noise", self.noise, tuple(NOISES))
         _whole("num_images", self.num_images, 1, 64)
@@ -112,6 +116,14 @@ class OutpaintRequest:
             names = ", ".join(scheduler.name for scheduler in SCHEDULERS)
             raise RequestError(f"scheduler must be one of {names}; not {self.scheduler!r}.")
         return found
+
+    @property
+    def chosen_reuse(self) -> Reuse:
+        """The numbers behind `reuse`."""
+        if isinstance(self.reuse, Reuse):
+            return self.reuse
+        _one_of("reuse", self.reuse, tuple(LEVELS))
+        return LEVELS[self.reuse]
 
     @property
     def placement(self) -> Placement:

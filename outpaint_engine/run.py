@@ -111,12 +111,14 @@ class OutpaintRun:
         self._batch = pictures_per_call(request.width, request.height, max_batch)
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
+        self._whole = request.chosen_reuse.whole_calls(len(self._walk.calls), self._guidance.calls)
         self._texts = self._read_prompts()
         self.notes = (
             *self.plan.warnings,
             *_weight_notes(models.engine_set),
             *_size_notes(request, models.engine_set.native_size),
             *_timestep_notes(self._walk, models.unet),
+            *request.chosen_reuse.notes(len(self._whole), len(self._walk.calls)),
             *self._texts.notes,
         )
         self._timings = Timings()
@@ -184,16 +186,20 @@ class OutpaintRun:
         )
 
     def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
-        def counted(sample: Array, timestep: float, context: Array) -> Array:
-            self._timings.rows.append(len(sample))
-            return start.predict(sample, timestep, context)
+        predict = self._request.chosen_reuse.applied(start.predict, self._whole, self._guidance.scale)
+        call = -1
 
-        predict = guided(counted, cond, uncond, self._guidance)
+        def counted(sample: Array, timestep: float, context: Array) -> Array:
+            nonlocal call
+            call += 1
+            self._timings.rows.append(len(sample) if call in self._whole else 0)
+            return predict(sample, timestep, context)
+
         # A request with eta above 0 is one for DDIM.
         eta = self._request.eta
         sample: Sampler = partial(ddim, eta=eta) if eta else self._scheduler.sample
         steps = sample(
-            denoiser(predict, self._models.schedule),
+            denoiser(guided(counted, cond, uncond, self._guidance), self._models.schedule),
             start.x,
             self._walk,
             constrain=start.constrain,

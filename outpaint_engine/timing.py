@@ -10,7 +10,10 @@ __all__ = ["Timings"]
 
 @dataclass
 class Timings:
-    """Seconds by stage; for each UNet call of the request the seconds in `steps` and its batch rows in `rows`."""
+    """Seconds by stage; for each UNet call of the request the seconds in `steps` and its batch rows in `rows`.
+
+    A call in which the UNet was not run whole (`reuse`) has 0 rows.
+    """
 
     stages: dict[str, float] = field(default_factory=dict)
     steps: list[float] = field(default_factory=list)

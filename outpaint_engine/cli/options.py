@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ..canvas import ANCHORS, Placement
+from ..denoise import Reuse
 from ..engines.base import PRECISIONS
 from ..errors import RequestError
 
@@ -74,6 +75,13 @@ def sampling_options(command: Command) -> Command:
             show_default=True,
             help="Fractions of the run with guidance; outside them a step costs half.",
         ),
+        click.option(
+            "--reuse",
+            callback=_reuse,
+            default="off",
+            show_default=True,
+            help="off, careful, fast, or N: run the UNet whole in every Nth step only. See docs/speed.md.",
+        ),
         click.option("--eta", type=float, default=0.0, show_default=True, help="DDIM's randomness, 0 to 1."),
         click.option("--seed", type=int, default=-1, show_default=True, help="-1 draws one and says which."),
         click.option(
@@ -127,6 +135,11 @@ def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
     if "width" not in canvas or "height" not in canvas:
         raise click.UsageError("--width and --height are needed together; --offset-x and --offset-y go with them.")
     return Placement(**canvas, scale=scale)
+
+
+def _reuse(context: click.Context, parameter: click.Parameter, value: str) -> str | Reuse:
+    """A level by its name, or a number of steps."""
+    return Reuse(int(value)) if value.isascii() and value.isdigit() else value
 
 
 def _added(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

@@ -151,6 +151,8 @@ def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict
         field.name: getattr(request, field.name) for field in dataclasses.fields(request) if field.name != "image"
     }
     return fields | {
+        "reuse": dataclasses.asdict(request.chosen_reuse),
+        "whole_unet_calls": _whole_calls(result),
         "seed": result.seeds[index],
         "num_images": 1,
         "engine_set": result.engine_set,
@@ -159,6 +161,11 @@ def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict
         "precision": result.precision,
         "version": __version__,
     }
+
+
+def _whole_calls(result: OutpaintResult) -> str:
+    rows = result.timings.rows
+    return f"{sum(row > 0 for row in rows)} of {len(rows)}"
 
 
 def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) -> str:
@@ -172,6 +179,7 @@ def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) ->
         "Denoising strength": request.strength,
         # The web UI counts the last layer as 1.
         **({"Clip skip": request.clip_skip + 1} if request.clip_skip else {}),
+        **({"Whole UNet calls": _whole_calls(result)} if request.chosen_reuse else {}),
         "Version": f"outpaint_engine {__version__}",
     }
     negative = f"\nNegative prompt: {request.negative_text}" if request.negative_text else ""
@@ -186,6 +194,7 @@ def _report(result: OutpaintResult) -> dict[str, Any]:
         "precision": result.precision,
         "engine_set": result.engine_set,
         "noise": result.noise,
+        "whole_unet_calls": _whole_calls(result),
         "timings": {
             **result.timings.stages,
             "steps": result.timings.steps,

@@ -139,6 +139,16 @@ def test_the_png_carries_the_request_unless_told_otherwise(folder: Path) -> None
         assert not image.text
 
 
+def test_reuse_and_the_calls_it_made_are_noted_reported_and_in_the_picture(folder: Path) -> None:
+    asked = ("--left", "16", "--steps", "4", "--seed", "1", "--device", "ort-cpu", "--reuse", "3", "--json")
+    done = outpaint("run", "photo.png", "out.png", *asked, cwd=folder)
+    assert b"Note: reuse: the UNet was run whole in 2 of 4 calls" in done.stderr
+    assert json.loads(done.stdout)["whole_unet_calls"] == "2 of 4"
+    with Image.open(folder / "out.png") as image:
+        assert "Whole UNet calls: 2 of 4," in image.text["parameters"]
+        assert json.loads(image.text["outpaint_engine"])["reuse"]["every"] == 3
+
+
 def test_several_images_are_numbered_and_reported_as_json(folder: Path) -> None:
     done = outpaint("run", "photo.png", "out.jpg", "--top", "16", "--num-images", "2", "--json", *QUICK, cwd=folder)
     report = json.loads(done.stdout)

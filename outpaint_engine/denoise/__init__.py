@@ -1,0 +1,23 @@
+"""Closures around the UNet: mask channels, reuse, guidance, the pinned known region, and the check for NaN.
+
+Each takes a prediction function and returns one, so a sampler sees only `Denoise`.
+"""
+
+from .forecast import forecast
+from .guidance import Guidance, guided, guided_calls
+from .known import hold_known, with_mask_channels
+from .prediction import Predict, denoiser
+from .reuse import LEVELS, Reuse
+
+__all__ = [
+    "LEVELS",
+    "Guidance",
+    "Predict",
+    "Reuse",
+    "denoiser",
+    "forecast",
+    "guided",
+    "guided_calls",
+    "hold_known",
+    "with_mask_channels",
+]

@@ -1,0 +1,37 @@
+"""How the UNet learns what is known: further channels (9), or latents that are put back before every call (4)."""
+
+import numpy as np
+
+from ..samplers import Constrain
+from ..schedule import Level
+from ..tensors import Array
+from .prediction import Predict
+
+__all__ = ["hold_known", "with_mask_channels"]
+
+
+def with_mask_channels(predict: Predict, mask: Array, masked_latents: Array) -> Predict:
+    """For 9-channel UNets: append the mask (1, 1, h, w) and the masked picture's latents (B, 4, h, w).
+
+    A sample has B rows, or with guidance twice B.
+    """
+    masks = mask.repeat(len(masked_latents), axis=0)
+    extra = np.concatenate([masks, masked_latents], axis=1).astype(np.float32)
+
+    def nine_channels(sample: Array, timestep: float, context: Array) -> Array:
+        repeated = np.tile(extra, (len(sample) // len(extra), 1, 1, 1))
+        return predict(np.concatenate([sample, repeated], axis=1), timestep, context)
+
+    return nine_channels
+
+
+def hold_known(known: Array, noise: Array, mask: Array) -> Constrain:
+    """For 4-channel UNets: put the known latents, noised to the current level, wherever `mask` is 0.
+
+    Always the same `noise`, as in diffusers' inpaint pipeline. Soft masks blend.
+    """
+
+    def constrain(x: Array, level: Level) -> Array:
+        return (1 - mask) * level.mix(known, noise) + mask * x
+
+    return constrain

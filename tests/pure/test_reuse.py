@@ -1,0 +1,113 @@
+"""Steps in which the UNet is not run whole: which they are, what stands in for it, and who is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outpaint_engine import OutpaintPipeline, OutpaintRequest, RequestError
+from outpaint_engine.denoise import LEVELS, Reuse, forecast
+from outpaint_engine.samplers import SCHEDULERS
+
+Toy = Callable[..., OutpaintPipeline]
+WIDE: dict[str, Any] = {"width": 128, "height": 64, "offset_x": 32, "offset_y": 8, "seed": 1}
+TEXT = np.zeros((1, 3, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("reuse", "calls", "guided", "whole"),
+    [
+        (Reuse(), 4, range(4), {0, 1, 2, 3}),
+        (Reuse(2), 8, range(8), {0, 1, 3, 5, 7}),
+        (Reuse(3), 9, range(9), {0, 1, 4, 7}),
+        (Reuse(3), 9, range(0), {0, 1, 4, 7}),
+        (Reuse(3), 1, range(1), {0}),
+        # Guidance that begins later brings rows that no earlier call had.
+        (Reuse(3), 9, range(3, 9), {0, 1, 3, 4, 7}),
+        (Reuse(3), 9, range(5), {0, 1, 4, 7}),
+    ],
+)
+def test_the_first_two_calls_and_every_nth_are_whole(reuse: Reuse, calls: int, guided: range, whole: set[int]) -> None:
+    assert reuse.whole_calls(calls, guided) == whole
+
+
+@pytest.mark.parametrize(("damping", "seen"), [(1.0, [0, 10, 20, 30]), (0.5, [0, 10, 15, 20]), (0.0, [0, 10, 10, 10])])
+def test_a_forecast_goes_on_in_a_straight_line_over_timesteps(damping: float, seen: list[float]) -> None:
+    def line(sample: np.ndarray, t: float, context: np.ndarray) -> np.ndarray:
+        return np.full((2, 4, 1, 1), 100 - t, np.float32)
+
+    predict = forecast(line, {0, 1}, damping)
+    assert [float(predict(TEXT[:, None], t, TEXT)[0, 0, 0, 0]) for t in (100, 90, 80, 70)] == pytest.approx(seen)
+
+
+def test_a_forecast_of_fewer_rows_is_the_prompts() -> None:
+    def rows(sample: np.ndarray, t: float, context: np.ndarray) -> np.ndarray:
+        return np.arange(len(sample), dtype=np.float32)[:, None, None, None] * np.float32(t)
+
+    predict = forecast(rows, {0, 1})
+    two = np.zeros((2, 4, 1, 1), np.float32)
+    predict(two, 3, TEXT), predict(two, 2, TEXT)
+    assert predict(two[:1], 1, TEXT).ravel().tolist() == [1]
+
+
+def test_off_is_every_call_and_gives_the_same_picture_bit_for_bit(toy: Toy, picture: np.ndarray) -> None:
+    plain, off = (toy()(image=picture, **WIDE, num_inference_steps=6, **fields) for fields in ({}, {"reuse": "off"}))
+    assert np.array_equal(plain.latents, off.latents)
+    assert off.timings.rows == [2] * 6 and not [note for note in off.notes if "reuse" in note]
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({"reuse": "careful"}, [2, 2, 0, 2, 0, 2, 0, 2]),
+        ({"reuse": "fast"}, [2, 2, 0, 0, 2, 0, 0, 2]),
+        ({"reuse": Reuse(4, damping=0.5)}, [2, 2, 0, 0, 0, 2, 0, 0]),
+        ({"reuse": "fast", "guidance_interval": (0.0, 0.5)}, [2, 2, 0, 0, 1, 0, 0, 1]),
+        ({"reuse": "fast", "guidance_interval": (0.5, 1.0)}, [1, 1, 0, 0, 2, 2, 0, 0]),
+        ({"reuse": "fast", "strength": 0.5}, [2, 2, 0, 0]),
+    ],
+)
+def test_the_unet_runs_in_whole_calls_only_and_the_notes_say_how_many(
+    toy: Toy, picture: np.ndarray, fields: dict[str, Any], rows: list[int]
+) -> None:
+    result = toy()(image=picture, **WIDE, num_inference_steps=8, **fields)
+    assert result.timings.rows == rows
+    whole = sum(row > 0 for row in rows)
+    assert any(f"whole in {whole} of {len(rows)} calls" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_pictures_of_a_batch_are_forecast_without_mixing(toy: Toy, picture: np.ndarray, count: int) -> None:
+    fields = {**WIDE, "num_inference_steps": 6, "reuse": "fast"}
+    several = toy()(image=picture, **fields, num_images=count)
+    for index, seed in enumerate(several.seeds):
+        assert np.array_equal(several.latents[index], toy()(image=picture, **{**fields, "seed": seed}).latents[0])
+
+
+@pytest.mark.parametrize("name", [scheduler.name for scheduler in SCHEDULERS if scheduler.random])
+def test_samplers_that_draw_noise_are_refused(name: str) -> None:
+    with pytest.raises(RequestError, match="reuse needs steps that draw no noise"):
+        OutpaintRequest(image=None, scheduler=name, reuse="careful")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"eta": 0.5, "reuse": "fast"}, "DDIM and eta"),
+        ({"reuse": "quick"}, "reuse must be one of off, careful, fast; not 'quick'"),
+    ],
+)
+def test_what_cannot_be_reused_is_refused_with_a_sentence(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        OutpaintRequest(image=None, **fields)
+
+
+@pytest.mark.parametrize("numbers", [{"every": 0}, {"every": 2.0}, {"every": 11}, {"damping": 2}, {"damping": True}])
+def test_numbers_out_of_range_are_refused(numbers: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="must be a"):
+        Reuse(**numbers)
+
+
+def test_the_levels_are_the_numbers_they_are_documented_as() -> None:
+    assert {name: reuse.every for name, reuse in LEVELS.items()} == {"off": 1, "careful": 2, "fast": 3}
