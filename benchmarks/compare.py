@@ -116,19 +116,13 @@ def result(contest: Contest, environment: dict[str, Any], given: argparse.Namesp
     """What is written: everything that was measured, and the ratios to the first side."""
     base, sides = contest.sides[0], []
     for side in contest.sides:
-        steps, pictures = ([turn[name] for turn in side.turns] for name in ("step", "picture"))
-        comparable = None not in (*pictures, base.turns[0]["picture"])
         sides.append(
             {
                 "side": side.name.text,
                 **side.prepared,
                 "peak_rss": side.turns[-1]["peak_rss"],
-                "step_seconds": steps,
-                "picture_seconds": pictures,
-                "step_ratio": asdict(paired_ratio(steps, [turn["step"] for turn in base.turns])),
-                "picture_ratio": asdict(paired_ratio(pictures, [turn["picture"] for turn in base.turns]))
-                if comparable
-                else None,
+                **times(side.turns, base.turns, "step"),
+                **times(side.turns, base.turns, "picture"),
                 "latents_difference": side.difference,
             }
         )
@@ -144,25 +138,34 @@ def result(contest: Contest, environment: dict[str, Any], given: argparse.Namesp
     }
 
 
+def times(turns: list[dict[str, Any]], base: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Every turn's seconds, and their ratio to the first side's; None where one of the two has no such time."""
+    seconds, others = ([turn[name] for turn in each] for each in (turns, base))
+    ratio = None if None in (*seconds, *others) else asdict(paired_ratio(seconds, others))
+    return {f"{name}_seconds": seconds, f"{name}_ratio": ratio}
+
+
 def table(content: dict[str, Any]) -> list[str]:
     base = content["sides"][0]["side"]
     lines = [
         f"{'':36}{'s/step':>9}  {'times the first [95 %]':24}{'s/picture':>9}  {'times the first':24}{'latents':>9}"
     ]
     for side in content["sides"]:
-        step, picture = (side[name] and str(Ratio(**side[name])) for name in ("step_ratio", "picture_ratio"))
-        whole = f"{np.median(side['picture_seconds']):9.4f}" if None not in side["picture_seconds"] else f"{'-':>9}"
         difference = side["latents_difference"]
-        lines.append(
-            f"{side['side']:36}{np.median(side['step_seconds']):9.4f}  {step:24}{whole}  {picture or '-':24}"
-            f"{'-' if difference is None else f'{difference:.1e}':>9}"
-        )
+        columns = "".join(column(side[f"{name}_seconds"], side[f"{name}_ratio"]) for name in ("step", "picture"))
+        lines.append(f"{side['side']:36}{columns}{'-' if difference is None else f'{difference:.1e}':>9}")
     lines += [f"left out: {name}: {reason}" for name, reason in content["left_out"].items()]
     return [
         *lines,
         f"latents: largest difference from {base}'s, by its largest value",
         *filter(None, [content["note"]]),
     ]
+
+
+def column(seconds: list[float | None], ratio: dict[str, float] | None) -> str:
+    """The median of the seconds and the ratio, or dashes."""
+    median = "-" if None in seconds else f"{np.median(np.array(seconds, float)):.4f}"
+    return f"{median:>9}  {str(Ratio(**ratio)) if ratio else '-':24}"
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
 from outpaint_engine import OutpaintRequest
-from outpaint_engine.bench.workload import ramps
+from outpaint_engine.bench import BenchOptions
+from outpaint_engine.bench.workload import bench_request
 from outpaint_engine.tensors import Array
 
 __all__ = ["Contestant", "SideName", "Task", "Turn", "request_of"]
@@ -70,13 +69,14 @@ def _value(text: str) -> Any:
 class Turn:
     """One picture of one side. `step` is seconds a step: from the end of the first to the end of the last, divided.
 
-    `picture` is seconds from the decoded input to the decoded output; `latents` the final ones, (1, 4, h, w). Both are
-    None where a side runs nothing but the UNet.
+    `outside` is what of a step is not in the UNet's engine; `picture` seconds from the decoded input to the decoded
+    output; `latents` the final ones, (1, 4, h, w). What a side does not do or cannot tell is None.
     """
 
-    step: float
+    step: float | None
     picture: float | None = None
     latents: Array | None = None
+    outside: float | None = None
 
 
 class Contestant(Protocol):
@@ -89,18 +89,12 @@ class Contestant(Protocol):
 
 
 def request_of(task: Task, seed: int) -> OutpaintRequest:
-    """Half the canvas wide and high is given, in its middle; the text changes with the seed, so that none is kept."""
-    width, height = (max(8, side // 16 * 8) for side in (task.width, task.height))
-    return OutpaintRequest(
-        image=np.ascontiguousarray(ramps(width, height)),
-        prompt=f"a wide view over hills and water, take {seed}",
-        negative_prompt=f"people, take {seed}",
+    """The picture of `outpaint bench`, whose text changes with the seed, so that no embedding is kept."""
+    options = BenchOptions(
         width=task.width,
         height=task.height,
-        offset_x=(task.width - width) // 16 * 8,
-        offset_y=(task.height - height) // 16 * 8,
         scheduler=task.scheduler,
-        num_inference_steps=task.steps,
+        steps=task.steps,
         guidance_scale=task.guidance_scale,
-        seed=seed,
     )
+    return bench_request(options, task.width, seed)

@@ -1,7 +1,7 @@
 """The process of one side: lines of JSON in, one line of JSON out for each. Not for people.
 
     {"prepare": {"side": TEXT, "task": {...}}}   -> {"seconds": ..., "facts": {...}, "environment": {...}}
-    {"run": SEED, "latents": PATH or null}       -> {"step": ..., "picture": ..., "peak_rss": ...}
+    {"run": SEED, "latents": PATH or null}       -> {"step": ..., "picture": ..., "outside": ..., "peak_rss": ...}
 
 An answer with "error" ends the process; so does the end of the input.
 """
@@ -34,7 +34,7 @@ def answer(line: dict[str, Any], side: list[Contestant]) -> dict[str, Any]:
     turn = side[0].run(int(line["run"]))
     if line["latents"] and turn.latents is not None:
         np.save(line["latents"], turn.latents)
-    return {"step": turn.step, "picture": turn.picture, "peak_rss": peak_rss()}
+    return {"step": turn.step, "picture": turn.picture, "outside": turn.outside, "peak_rss": peak_rss()}
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ import json
 import sys
 
 from ..engine_set import EngineSet
+from ..engines import EngineOptions
 from ..errors import OutpaintError
 from ..pipeline import OutpaintPipeline
 from .environment import peak_rss
-from .record import BenchOptions, read
+from .record import BenchOptions
 from .workload import bench_request, loading
 
 __all__: list[str] = []
@@ -18,7 +19,8 @@ __all__: list[str] = []
 
 def _main() -> None:
     _say("imported")
-    options = read(BenchOptions, json.load(sys.stdin), "options")
+    fields = json.load(sys.stdin)
+    options = BenchOptions(**{**fields, "load": EngineOptions(**fields["load"])})
     try:
         request = bench_request(options, EngineSet.open(options.engines, verify=False).native_size, 0)
         with OutpaintPipeline.from_pretrained(

@@ -6,15 +6,15 @@ changes with any field's name or meaning. Times are seconds, sizes bytes.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Self
 
 import numpy as np
 
 from ..engines import EngineOptions
 from ..errors import RequestError
 
-__all__ = ["SCHEMA", "BenchOptions", "Environment", "Gpu", "Measurement", "Ran", "Spread", "Starts", "Steps", "read"]
+__all__ = ["SCHEMA", "BenchOptions", "Environment", "Gpu", "Measurement", "Ran", "Spread", "Starts", "Steps"]
 
 SCHEMA = "outpaint-bench/1"
 
@@ -180,46 +180,3 @@ class Measurement:
     def to_json(self) -> str:
         """One line."""
         return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> Self:
-        """Read a line back.
-
-        Raises:
-            ValueError: it is not of this `SCHEMA`, or a field is missing, unknown or of another kind.
-        """
-        content = json.loads(line)
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise ValueError(f"This line is not of schema {SCHEMA}.")
-        found: Self = read(cls, content, "measurement")
-        return found
-
-
-def read(kind: Any, value: Any, name: str) -> Any:
-    """`value`, as JSON has it, as an object of type `kind`: one of the dataclasses here, or of their fields' types.
-
-    Raises:
-        ValueError: a field is missing, unknown or of another kind; `name` is what the message calls the whole.
-    """
-    origin, inner = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        known = {field.name for field in fields(kind)}
-        # An option that was added since has its default.
-        needed = {field.name for field in fields(kind) if field.default is MISSING}
-        if not isinstance(value, dict) or not needed <= set(value) <= known:
-            raise ValueError(f"{name} must have the fields {', '.join(sorted(known))}.")
-        hints = get_type_hints(kind)
-        return kind(**{key: read(hints[key], item, f"{name}.{key}") for key, item in value.items()})  # type: ignore[operator]
-    if hasattr(kind, "_make") and isinstance(value, list):
-        return kind(*value)
-    if origin is tuple and isinstance(value, list):
-        return tuple(read(inner[0], item, name) for item in value)
-    if origin is Mapping and isinstance(value, dict):
-        return {key: read(inner[1], item, f"{name}.{key}") for key, item in value.items()}
-    if type(None) in inner:
-        return None if value is None else read(inner[0], value, name)
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if not (isinstance(kind, type) and type(value) is kind):
-        raise ValueError(f"{name} must be {kind}, not {value!r:.40}.")
-    return value

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import IO, NamedTuple, Self
 
 from .. import errors
@@ -75,7 +75,7 @@ def _milestones(options: BenchOptions, complaints: IO[str]) -> tuple[dict[str, f
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True
     ) as process:
         assert process.stdin and process.stdout
-        process.stdin.write(json.dumps(asdict(options)))
+        process.stdin.write(json.dumps(asdict(replace(options, load=replace(options.load, buckets=())))))
         process.stdin.close()
         for line in process.stdout:
             last = json.loads(line)

@@ -35,6 +35,16 @@ def test_sides_take_turns_and_are_compared_with_the_first(tmp_path: Path) -> Non
     assert "a note" in done.stdout and "ours:ort-cpu:auto:threads=1" in done.stdout
 
 
+def test_a_fresh_process_and_plain_sessions_are_sides_too() -> None:
+    sides = ("--side", "fresh:ort-cpu:fp32", "--side", "onnxruntime:cpu:fp32:threads=1")
+    done = compare(*sides, "--rounds", "1", "--warmup", "0")
+    assert done.returncode == 0, done.stderr
+    fresh, plain = done.stdout.splitlines()[1:3]
+    # A fresh process has no time of a step to compare with.
+    assert fresh.startswith("fresh:") and fresh.split()[1:3] == ["-", "-"]
+    assert plain.startswith("onnxruntime:") and float(plain.split()[1]) > 0 and plain.split()[-1] == "-"
+
+
 FAILING = ("--side", "ours:abacus:fp32", "--side", "optimum:cpu:fp32", "--environments", "nowhere")
 
 
