@@ -62,6 +62,8 @@ class OutpaintRequest:
     """0 to 1: how far to bring the guided prediction's deviation back to the prompt's own (Lin et al. 2023, 3.4)."""
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """Guide between these two fractions of the run only; see `denoise.guided_calls`."""
+    guidance_every: int = 1
+    """Both predictions in every n-th guided call only; between, their difference is forecast. Not with `reuse`."""
     reuse: str | Reuse = "off"
     """Steps in which the UNet is not run whole: "off", "careful" (every 2nd is), "fast" (every 3rd), or a `Reuse`."""
     eta: float = 0.0
@@ -101,7 +103,8 @@ class OutpaintRequest:
         _number("eta", self.eta, 0, 1)
         if self.eta and scheduler.name != "DDIM":
             raise RequestError(f"eta is DDIM's randomness: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
-        self.chosen_reuse.check(scheduler, self.eta)
+        _whole("guidance_every", self.guidance_every, 1, 10)
+        self.chosen_reuse.check(scheduler, self.eta, self.guidance_every)
         _whole("seed", self.seed, -1, MAX_SEED)
         _one_of("noise", self.noise, tuple(NOISES))
         _whole("num_images", self.num_images, 1, 64)

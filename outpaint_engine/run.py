@@ -119,6 +119,7 @@ class OutpaintRun:
             *_size_notes(request, models.engine_set.native_size),
             *_timestep_notes(self._walk, models.unet),
             *request.chosen_reuse.notes(len(self._whole), len(self._walk.calls)),
+            *self._guidance.notes(),
             *self._texts.notes,
         )
         self._timings = Timings()
@@ -182,7 +183,10 @@ class OutpaintRun:
         calls = guided_calls(request.guidance_interval, len(self._walk.calls), self._scheduler.calls_per_step)
         # At 1 the guided prediction is the prompt's own; below, diffusers guides no more.
         return Guidance(
-            request.guidance_scale, calls if request.guidance_scale > 1 else range(0), request.guidance_rescale
+            request.guidance_scale,
+            calls if request.guidance_scale > 1 else range(0),
+            request.guidance_rescale,
+            request.guidance_every,
         )
 
     def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:

@@ -76,6 +76,13 @@ def sampling_options(command: Command) -> Command:
             help="Fractions of the run with guidance; outside them a step costs half.",
         ),
         click.option(
+            "--guidance-every",
+            type=int,
+            default=1,
+            show_default=True,
+            help="Compute both predictions in every Nth guided step only. See docs/speed.md.",
+        ),
+        click.option(
             "--reuse",
             callback=_reuse,
             default="off",

@@ -10,7 +10,12 @@ import numpy as np
 from ..tensors import Array
 from .prediction import Predict
 
-__all__ = ["Trend", "forecast"]
+__all__ = ["Trend", "forecast", "whole_calls"]
+
+
+def whole_calls(calls: range, every: int) -> frozenset[int]:
+    """The first two of `calls` and every `every`-th after: two points make a line."""
+    return frozenset((*calls[:1], *calls[1::every]))
 
 
 class Trend:

@@ -6,17 +6,36 @@ from typing import NamedTuple
 import numpy as np
 
 from ..tensors import Array
+from .forecast import Trend, whole_calls
 from .prediction import Predict
 
 __all__ = ["Guidance", "guided", "guided_calls"]
 
 
 class Guidance(NamedTuple):
-    """How far beyond the prompt to go, and in which model calls of the run, counted from 0."""
+    """How far beyond the prompt to go, and in which model calls of the run, counted from 0.
+
+    In every `every`-th of them both predictions are computed; between, their difference is forecast.
+    """
 
     scale: float
     calls: range
     rescale: float = 0.0
+    every: int = 1
+
+    @property
+    def both(self) -> frozenset[int]:
+        """The calls with both predictions, two rows a picture."""
+        return whole_calls(self.calls, self.every)
+
+    def notes(self) -> list[str]:
+        """What a person should know where some differences are forecast."""
+        if self.every == 1 or not self.calls:
+            return []
+        return [
+            f"guidance_every: both predictions were computed in {len(self.both)} of {len(self.calls)} guided calls and "
+            "their difference forecast in the others, so the picture differs from an exact run's. See docs/speed.md."
+        ]
 
 
 def guided_calls(interval: tuple[float, float], calls: int, calls_per_step: int = 1) -> range:
@@ -34,19 +53,28 @@ def guided(predict: Predict, cond: Array, uncond: Array, guidance: Guidance) -> 
     """Classifier-free guidance (Ho & Salimans 2022), both predictions in one batch; use it for one run only.
 
     `cond` and `uncond` are text embeddings (1, tokens, width) for all rows of x; diffusers' order, uncond first.
-    In calls that are not guided (Kynkaanniemi et al. 2024, arXiv 2404.07724) the prompt's embeddings go alone.
+    In calls that are not guided (Kynkaanniemi et al. 2024, arXiv 2404.07724) the prompt's embeddings go alone, and in
+    those whose difference is forecast.
     """
-    weight = np.float32(guidance.scale)
+    weight, both, differences = np.float32(guidance.scale), guidance.both, Trend()
     call = -1
 
     def one_or_both(x: Array, t: float) -> Array:
         nonlocal call
         call += 1
-        if call not in guidance.calls:
-            return predict(x, t, cond.repeat(len(x), axis=0))
-        context = np.concatenate([uncond, cond]).repeat(len(x), axis=0)
-        without, with_prompt = np.split(predict(np.concatenate([x, x]), t, context), 2)
-        beyond = without + weight * (with_prompt - without)
+        if call in both:
+            context = np.concatenate([uncond, cond]).repeat(len(x), axis=0)
+            without, with_prompt = np.split(predict(np.concatenate([x, x]), t, context), 2)
+            difference = with_prompt - without
+            if guidance.every > 1:
+                differences.add(t, difference)
+        else:
+            with_prompt = predict(x, t, cond.repeat(len(x), axis=0))
+            if call not in guidance.calls:
+                return with_prompt
+            difference = differences.at(t, len(x))
+            without = with_prompt - difference
+        beyond = without + weight * difference
         return _rescaled(beyond, with_prompt, guidance.rescale) if guidance.rescale else beyond
 
     return one_or_both

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 from ..errors import RequestError
 from ..samplers import Scheduler
-from .forecast import forecast
+from .forecast import forecast, whole_calls
 from .prediction import Predict
 
 __all__ = ["LEVELS", "Reuse"]
@@ -51,32 +51,28 @@ class Reuse:
             return self.damping
         return 1.0
 
-    def check(self, scheduler: Scheduler, eta: float) -> None:
-        """Refuse the samplers whose steps a forecast does not follow.
+    def check(self, scheduler: Scheduler, eta: float, guidance_every: int) -> None:
+        """Refuse what no forecast follows, and what was measured to lose the picture.
 
         Raises:
-            RequestError: the sampler draws noise in its steps, or was measured to lose the picture.
+            RequestError: the sampler draws noise or does not follow a forecast, or two forecasts are stacked.
         """
-        if not self:
+        if self and guidance_every > 1:
+            raise RequestError("reuse and guidance_every forecast twice, which loses the picture: choose one of them.")
+        if not self and guidance_every == 1:
             return
+        asked = "reuse" if self else "guidance_every"
         if scheduler.random or eta:
-            raise RequestError(
-                f"reuse needs steps that draw no noise, which no forecast knows: leave it off with "
-                f"{scheduler.name}{' and eta' if eta else ''}, or take {' or '.join(sorted(FORECAST))}."
-            )
-        if scheduler.name not in FORECAST:
-            raise RequestError(
-                f"reuse is for {', '.join(sorted(FORECAST))}; with {scheduler.name} it loses too much of the picture."
-            )
+            name = f"{scheduler.name} with eta" if eta else scheduler.name
+            raise RequestError(f"{asked} needs a sampler that draws no noise in its steps; {name} does. Take DDIM.")
+        if self and scheduler.name not in FORECAST:
+            names = " or ".join(sorted(FORECAST))
+            raise RequestError(f"reuse is for {names}; with {scheduler.name} it loses too much of the picture.")
 
     def whole_calls(self, calls: int, guided: range) -> frozenset[int]:
         """Which of a run's `calls` are whole; guidance in the calls `guided` adds rows that no forecast knows."""
-        begins = sorted({0, guided.start if guided else 0, calls})
-        return frozenset(
-            call
-            for begin, end in zip(begins, begins[1:], strict=False)
-            for call in (begin, *range(begin + 1, end, self.every))
-        )
+        begin = guided.start if guided else 0
+        return whole_calls(range(begin), self.every) | whole_calls(range(begin, calls), self.every)
 
     def applied(self, predict: Predict, whole: frozenset[int], guidance_scale: float) -> Predict:
         """`predict` with this reuse, for one run whose calls `whole` are whole."""

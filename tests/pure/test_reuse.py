@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine import OutpaintPipeline, OutpaintRequest, RequestError
-from outpaint_engine.denoise import LEVELS, Reuse, forecast
+from outpaint_engine.denoise import LEVELS, Guidance, Reuse, forecast, guided
 from outpaint_engine.samplers import SCHEDULERS
 
 Toy = Callable[..., OutpaintPipeline]
@@ -85,16 +85,48 @@ def test_pictures_of_a_batch_are_forecast_without_mixing(toy: Toy, picture: np.n
         assert np.array_equal(several.latents[index], toy()(image=picture, **{**fields, "seed": seed}).latents[0])
 
 
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({"guidance_every": 2}, [2, 2, 1, 2, 1, 2]),
+        ({"guidance_every": 3}, [2, 2, 1, 1, 2, 1]),
+        ({"guidance_every": 2, "guidance_interval": (0.34, 1.0)}, [1, 1, 2, 2, 1, 2]),
+        ({"guidance_every": 2, "guidance_scale": 1.0}, [1] * 6),
+    ],
+)
+def test_between_guided_calls_only_the_prompt_is_predicted(
+    toy: Toy, picture: np.ndarray, fields: dict[str, Any], rows: list[int]
+) -> None:
+    result = toy()(image=picture, **WIDE, num_inference_steps=6, **fields)
+    assert result.timings.rows == rows
+    assert any("guidance_every" in note for note in result.notes) == (2 in rows)
+
+
+def test_a_difference_that_lies_on_a_line_is_forecast_exactly() -> None:
+    def line(sample: np.ndarray, t: float, context: np.ndarray) -> np.ndarray:
+        return sample * np.float32(t) * context.mean(axis=(1, 2))[:, None, None, None]
+
+    x = np.random.default_rng(0).standard_normal((1, 4, 2, 2), np.float32)
+    cond, uncond = TEXT + 5, TEXT + 2
+    runs = [guided(line, cond, uncond, Guidance(3.0, range(6), rescale=0.3, every=every)) for every in (1, 3)]
+    for t in (60, 50, 40, 30, 20, 10):
+        whole, between = (predict(x, t) for predict in runs)
+        assert between == pytest.approx(whole, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", [scheduler.name for scheduler in SCHEDULERS if scheduler.random])
 def test_samplers_that_draw_noise_are_refused(name: str) -> None:
-    with pytest.raises(RequestError, match="reuse needs steps that draw no noise"):
+    with pytest.raises(RequestError, match="reuse needs a sampler that draws no noise"):
         OutpaintRequest(image=None, scheduler=name, reuse="careful")
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"eta": 0.5, "reuse": "fast"}, "DDIM and eta"),
+        ({"eta": 0.5, "reuse": "fast"}, "DDIM with eta does"),
+        ({"scheduler": "Euler a", "guidance_every": 2}, "guidance_every needs a sampler"),
+        ({"reuse": "careful", "guidance_every": 2}, "forecast twice"),
+        ({"guidance_every": 0}, "guidance_every must be a whole number from 1 to 10"),
         ({"reuse": "quick"}, "reuse must be one of off, careful, fast; not 'quick'"),
     ],
 )
