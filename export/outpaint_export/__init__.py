@@ -3,3 +3,7 @@
 This is the only place where torch, diffusers and transformers are used. Importing this package loads none of
 them; `outpaint_export.exporting` does.
 """
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as the runtime does, before any module imports ONNX Runtime

@@ -6,6 +6,7 @@ on use; nothing here knows of diffusion.
 """
 
 import importlib
+import sys
 import threading
 import warnings
 from collections import Counter
@@ -25,6 +26,7 @@ from .processor import has_bf16, is_intel, lacks_bf16
 
 __all__ = ["REMEDY", "OpenVinoBackend", "chosen_precision", "cpu_settings", "worth_compiling"]
 
+TELEMETRY = "openvino_telemetry"
 REMEDY = 'pip install "outpaint_engine[openvino]"'
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of the precisions that its CPU device computes in; it takes f16 for bf16."""
@@ -76,7 +78,7 @@ class OpenVinoBackend(Backend):
     def probe(self) -> Probe:
         """See `Backend.probe`."""
         try:
-            library = importlib.import_module("openvino")
+            library = _library()
             devices = _core().available_devices
         except ModuleNotFoundError as error:
             # On Intel's processors the plug-in, which the extra `cpu` brings, is as fast.
@@ -182,4 +184,19 @@ def _specs(stated: Sequence[Mapping[str, Any]], ports: Sequence[Any]) -> dict[st
 @cache
 def _core() -> Any:
     """OpenVINO's entry, which finds its devices; one a process."""
-    return importlib.import_module("openvino").Core()
+    return _library().Core()
+
+
+def _library() -> Any:
+    """OpenVINO's package, imported as if `openvino_telemetry` were missing: else it reports its import to Intel.
+
+    A program that has imported either before keeps what it chose.
+    """
+    hidden = "openvino" not in sys.modules and TELEMETRY not in sys.modules
+    if hidden:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # how Python notes a module that cannot be imported
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if hidden:
+            del sys.modules[TELEMETRY]

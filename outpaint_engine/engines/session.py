@@ -1,6 +1,7 @@
 """ONNX Runtime's sessions: opened without falling back, and checked for what really runs them."""
 
 import importlib.metadata
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ __all__ = [
     "settings",
 ]
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime reads it once, when it is first imported; see its Privacy.md. A setting of the user's own stays."""
 FATAL = 4
 """Log severity: failures reach the caller as exceptions, and need not be printed as well."""
 HEAVY = frozenset({"Attention", "Conv", "Gemm", "GroupNormalization", "LayerNormalization", "MatMul", "Softmax"})

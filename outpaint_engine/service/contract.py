@@ -129,12 +129,12 @@ def _no_constant(name: str) -> Any:
 
 
 def _value(field: Field, given: dict[str, Any]) -> Any:
-    """The checked value of a field, or its default."""
+    """The checked value of a field, or its default: for an optional field `null` means that it was not given."""
     value = given.get(field.name, field.default)
     if value is REQUIRED:
         raise _wrong(field, "is missing; it is required.")
-    if value is None and field.default is None:
-        return None
+    if value is None and field.default is not REQUIRED:
+        return field.default
     match field.kind:
         case "text":
             return _text(field, value)
@@ -182,20 +182,20 @@ def _shown(value: Any) -> str:
 
 def _field_schema(field: Field) -> dict[str, Any]:
     schema: dict[str, Any] = {"description": field.says} if field.says else {}
+    null = [] if field.default is REQUIRED else [None]
     if field.kind in ("choice", "scheduler"):
-        schema["enum"] = list(field.choices)
+        schema["enum"] = [*field.choices, *null]
     else:
-        schema["type"] = JSON_TYPES[field.kind]
+        schema["type"] = [JSON_TYPES[field.kind], "null"] if null else JSON_TYPES[field.kind]
     if field.kind in ("whole", "number"):
         schema |= {"minimum": field.low, "maximum": field.high}
     if field.kind == "text":
         schema["maxLength"] = int(field.high)
-    if field.default is None:
-        schema["type"] = [schema["type"], "null"]
-    elif field.default is not REQUIRED:
+    if field.default not in (None, REQUIRED):
         schema["default"] = field.default
     return schema
 
 
 def _fingerprint(given: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+    stated = {name: value for name, value in given.items() if value is not None}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()

@@ -10,6 +10,7 @@ import io
 import re
 import warnings
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from ..errors import ImageError
 from .answers import Refusal
@@ -18,7 +19,9 @@ from .fetch import FetchLimits, TooLarge, fetch_image
 
 __all__ = ["SentPicture", "picture_from"]
 
-DATA_URL = re.compile(r"data:image/[a-z+.-]{1,20};base64,", re.IGNORECASE)
+DATA_URL = re.compile(r"data:(image/[a-z0-9+.-]{1,40})?(;[^;,]{1,200}){0,8}?;base64,", re.IGNORECASE)
+"""With any parameters, as in `data:image/png;name=photo.png;base64,`."""
+URL_SAFE = str.maketrans("-_", "+/")
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
@@ -56,12 +59,15 @@ def _fetched(url: str, limit: int) -> bytes:
 
 
 def _decoded(image: str, limit: int) -> bytes:
-    prefix = DATA_URL.match(image, 0, 64)
+    prefix = DATA_URL.match(image, 0, 2000)
     start = prefix.end() if prefix else 0
     # Line breaks are common in base64; three in a hundred characters is more than any encoder writes.
     if len(image) - start > limit * 4 // 3 * 103 // 100 + 4:
         raise _too_large(limit)
     text = "".join(image[start:].split())
+    if prefix and "%" in text:
+        text = unquote(text)
+    text = text.translate(URL_SAFE).rstrip("=")
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -79,6 +85,8 @@ def _checked_size(content: bytes, max_pixels: int) -> tuple[int, int]:
             with Image.open(io.BytesIO(content), formats=FORMATS) as header:
                 size, frames = header.size, getattr(header, "n_frames", 1)
                 several = frames > 1 and header.format != "MPO"
+    except Image.DecompressionBombError as error:
+        raise _refused(f"has more than {max_pixels:,} pixels. Make it smaller first.") from error
     except Exception as error:  # Pillow's parsers raise many kinds for a broken header
         raise _refused("is damaged: its header cannot be read.") from error
     if size[0] * size[1] > max_pixels:

@@ -5,6 +5,7 @@ import json
 import struct
 import zlib
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -118,6 +119,35 @@ def test_three_formats_are_taken_also_as_data_urls(body: dict[str, Any], picture
     assert order(body | {"image": text}).picture == base64.b64decode(text.partition(",")[2])
 
 
+@pytest.mark.parametrize(
+    "head", ["data:image/png;charset=utf-8;base64,", "data:image/png;name=a%20b.png;base64,", "data:;BASE64,"]
+)
+def test_a_data_url_may_have_parameters(body: dict[str, Any], head: str) -> None:
+    assert order(body | {"image": head + body["image"]}).picture == base64.b64decode(body["image"])
+
+
+@pytest.mark.parametrize("padding", [True, False])
+def test_url_safe_base64_is_base64(body: dict[str, Any], padding: bool) -> None:
+    content = base64.b64decode(body["image"]) + b"\xfb\xff\xfe\xfb"
+    text = base64.urlsafe_b64encode(content).decode()
+    assert "-" in text and "_" in text
+    assert order(body | {"image": text if padding else text.rstrip("=")}).picture == content
+
+
+def test_base64_in_a_data_url_may_be_percent_encoded(body: dict[str, Any]) -> None:
+    text = quote(body["image"], safe="")
+    assert order(body | {"image": f"data:image/png;base64,{text}"}).picture == base64.b64decode(body["image"])
+
+
+@pytest.mark.parametrize("field", ["seed", "scheduler", "img_width", "scale", "base64", "negative_prompt"])
+def test_null_in_an_optional_field_is_as_if_it_were_not_sent(body: dict[str, Any], field: str) -> None:
+    without = {name: value for name, value in body.items() if name != field}
+    with_null = order(without | {field: None})
+    assert with_null.fields.keys() == order(without).fields.keys()
+    assert with_null.fingerprint == order(without).fingerprint
+    assert all(value is not None or name == "negative_prompt" for name, value in with_null.fields.items())
+
+
 def test_base64_is_measured_before_it_is_decoded(body: dict[str, Any]) -> None:
     small = Configuration(max_image_bytes=1000, max_body_bytes=2000)
     found = refusal(json.dumps(body | {"image": "!" * 1400}).encode(), small)
@@ -145,6 +175,7 @@ def bomb(width: int, height: int) -> str:
 def test_a_bomb_is_refused_by_its_header(body: dict[str, Any], size: tuple[int, int]) -> None:
     found = refusal(json.dumps(body | {"image": bomb(*size)}).encode())
     assert found.status == 406 and found.sentence.startswith("image ")
+    assert "pixels" in found.sentence and "damaged" not in found.sentence
 
 
 def test_scaling_up_beyond_the_pixel_limit_is_refused(body: dict[str, Any]) -> None:
@@ -176,7 +207,7 @@ def test_the_example_of_the_document_is_taken() -> None:
 
 def test_the_schema_follows_the_configuration() -> None:
     properties = body_schema(Configuration(canvas_sides=(256,), canvas_default=256))["properties"]
-    assert properties["img_width"] == {"description": "Canvas side in pixels.", "enum": [256], "default": 256}
+    assert properties["img_width"] == {"description": "Canvas side in pixels.", "enum": [256, None], "default": 256}
     assert properties["num_inference_steps"]["minimum"] == 25
 
 
