@@ -60,7 +60,7 @@ echo "== The model, $model"
 
 echo "== TensorRT"
 for flavour in rtx full; do
-    "$PYTHON" -c "from outpaint_export.cli import main; exit(main())" tensorrt "$WORK/$model/engines" --flavour $flavour --batch 2 \
+    "$PYTHON" -c "from outpaint_export.commands.cli import main; exit(main())" tensorrt "$WORK/$model/engines" --flavour $flavour --batch 2 \
         --sizes "$(for size in $sizes; do echo ${size}x$size; done | paste -sd,)" ||
         echo "!!! No plans of flavour $flavour: see above." >&2
 done

@@ -1,6 +1,6 @@
 """Writes one model twice, with the same weights: as a diffusers checkpoint for the peers, and as an engine set.
 
-    python -m benchmarks.models demo OUT       (extra `export`)
+    PYTHONPATH=export python -m benchmarks.models demo OUT       (extra `export`)
     python -m benchmarks.models sd15 OUT --channels 9
 
 `demo` has the demo's architecture, untrained; `sd15` and `tiny` are those of `outpaint-export synthetic`. Nothing is
@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 
 from outpaint_export.exporting import ExportOptions, export_parts
-from outpaint_export.opening import silence_libraries
-from outpaint_export.reference import reference_pipeline
-from outpaint_export.sources import Origin, Sources
-from outpaint_export.synthetic import synthetic_sources
+from outpaint_export.parity.reference import reference_pipeline
+from outpaint_export.sources.checkpoint import Origin, Sources
+from outpaint_export.sources.opening import silence_libraries
+from outpaint_export.sources.synthetic import synthetic_sources
 from safetensors.torch import load_file, save_file
 
 PREFIX = "text_model."
@@ -24,9 +24,9 @@ CHECKPOINT, ENGINES = "diffusers", "engines"
 
 def untrained_demo() -> Sources:
     """The demo's modules as its training begins."""
-    from outpaint_export.demo.autoencoder import new_autoencoder
-    from outpaint_export.demo.captions import new_tokenizer
-    from outpaint_export.demo.denoiser import new_scheduler, new_text_encoder, new_unet
+    from demo_model.autoencoder import new_autoencoder
+    from demo_model.captions import new_tokenizer
+    from demo_model.denoiser import new_scheduler, new_text_encoder, new_unet
 
     tokenizer = new_tokenizer()
     modules = new_text_encoder(tokenizer), new_unet(), new_autoencoder()

@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from outpaint_export import sd15
-from outpaint_export.reference import SCHEDULERS, reference_scheduler
+from outpaint_export.parity.reference import SCHEDULERS, reference_scheduler
+from outpaint_export.sources import sd15
 
 from outpaint_engine.denoise import denoiser
 from outpaint_engine.noise import TorchNoise

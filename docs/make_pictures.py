@@ -1,10 +1,13 @@
-"""Draws the pictures of README.md and docs/demo.md with the demo engine set: `python docs/make_pictures.py`."""
+"""Draws the pictures of README.md and docs/demo.md with the demo engine set.
+
+PYTHONPATH=export python docs/make_pictures.py
+"""
 
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from outpaint_export.demo.scenes import HELD_OUT_SEED, draw, scenes
+from demo_model.scenes import HELD_OUT_SEED, draw, scenes
 from PIL import Image
 
 from outpaint_engine import OutpaintPipeline

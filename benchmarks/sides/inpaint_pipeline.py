@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from outpaint_export.reference import filled_canvas, reference_scheduler
+from outpaint_export.parity.reference import filled_canvas, reference_scheduler
 from PIL import Image
 
 from outpaint_engine.tensors import Array

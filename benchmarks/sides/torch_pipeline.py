@@ -1,8 +1,8 @@
 """diffusers on torch: eager, or with the UNet compiled, by inductor's autotuning or by the backend that is named."""
 
 import torch
-from outpaint_export.opening import open_source, silence_libraries
-from outpaint_export.reference import reference_pipeline
+from outpaint_export.parity.reference import reference_pipeline
+from outpaint_export.sources.opening import open_source, silence_libraries
 
 from ..task import SideName, Task
 from .inpaint_pipeline import InpaintPipelineSide

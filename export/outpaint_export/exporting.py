@@ -16,14 +16,14 @@ import diffusers
 from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.schedule import NoiseSchedule
 
-from .conversion import OPSET, Precision, convert
-from .graphs import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
+from .graphs.conversion import OPSET, Precision, convert
+from .graphs.modules import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
 from .layout import MODEL_FILE, PIPELINES
 from .manifest import PartFacts, write_manifest
-from .parity import Reference, compare, record
-from .sources import Sources, check_text_encoder, check_unet, check_vae
+from .parity.graphs import Reference, compare, record
+from .sources.checkpoint import Sources, check_text_encoder, check_unet, check_vae
+from .sources.tokenizer_files import write_tokenizer
 from .staging import staged
-from .tokenizer_files import write_tokenizer
 
 __all__ = ["ExportOptions", "export_parts"]
 

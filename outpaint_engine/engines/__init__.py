@@ -1,18 +1,30 @@
-"""The engines: one file a runtime library, imported when it is used, and `table`, which says which exist."""
+"""The engines: one file a runtime library, imported when it is used, and `table`, which says which exist.
+
+Plans are built in the export stage, which takes from here what builder and runtime must agree on.
+"""
 
 from .base import Backend, Bucket, Engine, EngineOptions, Probe
 from .batching import BatchingEngine
+from .cuda_runtime import compute_capability
 from .function import FunctionEngine
-from .table import BACKENDS, load_engines
+from .table import BACKENDS, find_backend, load_engines
+from .tensorrt import FLAVOURS, Flavour, collected_messages
+from .tensorrt_engine import Profile
 
 __all__ = [
     "BACKENDS",
+    "FLAVOURS",
     "Backend",
     "BatchingEngine",
     "Bucket",
     "Engine",
     "EngineOptions",
+    "Flavour",
     "FunctionEngine",
     "Probe",
+    "Profile",
+    "collected_messages",
+    "compute_capability",
+    "find_backend",
     "load_engines",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from outpaint_export.demo.scenes import HELD_OUT_SEED, TIMES, Scene, draw, scenes
+from demo_model.scenes import HELD_OUT_SEED, TIMES, Scene, draw, scenes
 from tqdm import tqdm
 
 from outpaint_engine import OutpaintPipeline, Placement, plan

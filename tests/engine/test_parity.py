@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from outpaint_export.fidelity import BOUNDS, decoded, figures
+from outpaint_export.parity.fidelity import BOUNDS, decoded, figures
 
 from outpaint_engine import OutpaintPipeline
 

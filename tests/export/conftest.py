@@ -41,7 +41,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def inpainting_set(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 9-channel checkpoint, exported with float32 weights by the command line; not to be changed."""
-    from outpaint_export.cli import main
+    from outpaint_export.commands.cli import main
 
     out = tmp_path_factory.mktemp("sets") / "inpainting"
     assert main(["onnx", str(checkpoint), str(out)]) == 0
@@ -51,7 +51,7 @@ def inpainting_set(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def half_set(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 9-channel checkpoint, exported to compute in float16; not to be changed."""
-    from outpaint_export.cli import main
+    from outpaint_export.commands.cli import main
 
     out = tmp_path_factory.mktemp("sets") / "half"
     assert main(["onnx", str(checkpoint), str(out), "--precision", "fp16"]) == 0
@@ -73,7 +73,7 @@ def plain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def synthetic_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny synthetic set with 9 channels, written by the command line; not to be changed."""
-    from outpaint_export.cli import main
+    from outpaint_export.commands.cli import main
 
     out = tmp_path_factory.mktemp("sets") / "synthetic"
     assert main(["synthetic", "tiny", str(out), "--channels", "9"]) == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from outpaint_export.exporting import ExportOptions, export_parts
-from outpaint_export.synthetic import synthetic_sources
+from outpaint_export.sources.synthetic import synthetic_sources
 
 from outpaint_engine import OutpaintPipeline
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from outpaint_export.exporting import export_parts
-from outpaint_export.reference import outpaint, reference_pipeline, reference_scheduler
-from outpaint_export.sources import Sources
+from outpaint_export.parity.reference import outpaint, reference_pipeline, reference_scheduler
+from outpaint_export.sources.checkpoint import Sources
 from transformers import CLIPTokenizer
 
 from ..clip_table import clip_files

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from outpaint_export.cli import main
+from outpaint_export.commands.cli import main
 
 from outpaint_engine.engine_set import MANIFEST, EngineSet, digest_of
 
@@ -57,7 +57,9 @@ def test_a_refusal_is_one_sentence_and_an_exit_code(
 
 
 def test_help_needs_no_torch() -> None:
-    program = "import sys; from outpaint_export.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    program = (
+        "import sys; from outpaint_export.commands.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 

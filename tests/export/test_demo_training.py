@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from outpaint_export.demo import fit as fitting
-from outpaint_export.demo.captions import new_tokenizer, worded
-from outpaint_export.demo.denoiser import new_scheduler
-from outpaint_export.demo.fit import Plan, fit
-from outpaint_export.demo.masks import outpainting_mask
-from outpaint_export.demo.scenes import KINDS, TIMES, draw, scenes
+from demo_model import fit as fitting
+from demo_model.captions import new_tokenizer, worded
+from demo_model.denoiser import new_scheduler
+from demo_model.fit import Plan, fit
+from demo_model.masks import outpainting_mask
+from demo_model.scenes import KINDS, TIMES, draw, scenes
 from outpaint_export.errors import DestinationError
 from torch import Tensor, nn
 

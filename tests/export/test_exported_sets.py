@@ -10,11 +10,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from outpaint_export import conversion
-from outpaint_export.conversion import OPSET, convert
-from outpaint_export.graphs import TextEncoderGraph
-from outpaint_export.parity import BOUNDS, compare, record
-from outpaint_export.tokenizer_files import read_tokenizer
+from outpaint_export.graphs import conversion
+from outpaint_export.graphs.conversion import OPSET, convert
+from outpaint_export.graphs.modules import TextEncoderGraph
+from outpaint_export.parity.graphs import BOUNDS, compare, record
+from outpaint_export.sources.tokenizer_files import read_tokenizer
 from PIL import Image
 from tokenizers import Tokenizer
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from outpaint_export import checkpoints, sd15
 from outpaint_export.errors import SourceError
-from outpaint_export.opening import open_source
+from outpaint_export.sources import one_file as reading
+from outpaint_export.sources import sd15
+from outpaint_export.sources.opening import open_source
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -91,7 +92,7 @@ def toy_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     text |= {"bos_token_id": words["<|startoftext|>"], "eos_token_id": words["<|endoftext|>"]}
     text |= {"pad_token_id": words["<|endoftext|>"]}
     monkeypatch.setattr(sd15, "TEXT_ENCODER", {**sd15.TEXT_ENCODER, **text})
-    monkeypatch.setattr(checkpoints, "TEXT_WIDTH", tiny_models.TEXT_WIDTH)
+    monkeypatch.setattr(reading, "TEXT_WIDTH", tiny_models.TEXT_WIDTH)
 
 
 def toy_modules() -> dict[str, nn.Module]:
@@ -107,12 +108,12 @@ def one_file(modules: Mapping[str, nn.Module], folder: Path) -> Path:
     """The three modules in one file as the original code saves them, in float16, with a tokenizer beside it."""
     text = modules["text_encoder"]
     nested = any(name.startswith("text_model.") for name in text.state_dict())
-    text_prefix = checkpoints.CLIP if nested else f"{checkpoints.CLIP}text_model."
+    text_prefix = reading.CLIP if nested else f"{reading.CLIP}text_model."
     weights = {
-        **renamed(modules["unet"], UNET, checkpoints.UNET),
-        **renamed(modules["vae"], VAE, checkpoints.VAE),
+        **renamed(modules["unet"], UNET, reading.UNET),
+        **renamed(modules["vae"], VAE, reading.VAE),
         **renamed(text, (), text_prefix),
-        f"{checkpoints.CLIP}text_model.embeddings.position_ids": torch.arange(77)[None],
+        f"{reading.CLIP}text_model.embeddings.position_ids": torch.arange(77)[None],
     }
     save_file(
         {name: value.half() if value.is_floating_point() else value for name, value in weights.items()},
@@ -133,12 +134,12 @@ def test_every_weight_of_every_part_comes_back(toy_sizes: None, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("part", "prefix"), [("unet", checkpoints.UNET), ("vae", checkpoints.VAE), ("text_encoder", checkpoints.CLIP)]
+    ("part", "prefix"), [("unet", reading.UNET), ("vae", reading.VAE), ("text_encoder", reading.CLIP)]
 )
 def test_a_weight_that_is_missing_is_named(part: str, prefix: str, toy_sizes: None, tmp_path: Path) -> None:
     modules = toy_modules()
     file = one_file(modules, tmp_path)
-    weights = {name: torch.zeros(shape) for name, shape in checkpoints.weight_shapes(file).items()}
+    weights = {name: torch.zeros(shape) for name, shape in reading.weight_shapes(file).items()}
     dropped = [name for name in weights if name.startswith(prefix) and name.endswith(".bias")][0]
     del weights[dropped]
     save_file(weights, file)

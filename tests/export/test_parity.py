@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from outpaint_export.exporting import export_parts
-from outpaint_export.fidelity import BOUNDS, decoded, figures
-from outpaint_export.reference import outpaint, reference_pipeline, reference_scheduler
+from outpaint_export.parity.fidelity import BOUNDS, decoded, figures
+from outpaint_export.parity.reference import outpaint, reference_pipeline, reference_scheduler
 
 from outpaint_engine import OutpaintPipeline
 

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from outpaint_export import fidelity
-from outpaint_export.cli import main
-from outpaint_export.fidelity import Bounds
-from outpaint_export.opening import open_source
-from outpaint_export.reference import reference_pipeline
+from outpaint_export.commands.cli import main
+from outpaint_export.parity import fidelity
+from outpaint_export.parity.fidelity import Bounds
+from outpaint_export.parity.reference import reference_pipeline
+from outpaint_export.sources.opening import open_source
 
 from outpaint_engine.engine_set import MANIFEST, PARITY, EngineSet
 

@@ -11,9 +11,9 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from outpaint_export.exporting import export_parts
-from outpaint_export.fidelity import BOUNDS
-from outpaint_export.reference import outpaint, reference_pipeline
-from outpaint_export.tokenizer_files import read_tokenizer, write_tokenizer
+from outpaint_export.parity.fidelity import BOUNDS
+from outpaint_export.parity.reference import outpaint, reference_pipeline
+from outpaint_export.sources.tokenizer_files import read_tokenizer, write_tokenizer
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from outpaint_engine import OutpaintPipeline

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outpaint_export.fidelity import BOUNDS, decoded, figures
-from outpaint_export.reference import SCHEDULERS, not_comparable, reference_pipeline
+from outpaint_export.parity.fidelity import BOUNDS, decoded, figures
+from outpaint_export.parity.reference import SCHEDULERS, not_comparable, reference_pipeline
 
 from outpaint_engine import OutpaintPipeline
 

@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from outpaint_export import hub, sd15
-from outpaint_export.checkpoints import FIRST_CONVOLUTION, LAST_BLOCK, open_checkpoint, unet_channels, weight_shapes
 from outpaint_export.errors import SourceError
-from outpaint_export.opening import open_source
-from outpaint_export.sources import Origin, check_text_encoder, check_unet
+from outpaint_export.sources import hub, sd15
+from outpaint_export.sources.checkpoint import Origin, check_text_encoder, check_unet
+from outpaint_export.sources.one_file import (
+    FIRST_CONVOLUTION,
+    LAST_BLOCK,
+    open_checkpoint,
+    unet_channels,
+    weight_shapes,
+)
+from outpaint_export.sources.opening import open_source
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from outpaint_export import sd15
-from outpaint_export.graphs import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
-from outpaint_export.synthetic import byte_tokenizer, synthetic_sources
-from outpaint_export.tokenizer_files import write_tokenizer
+from outpaint_export.graphs.modules import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
+from outpaint_export.sources import sd15
+from outpaint_export.sources.synthetic import byte_tokenizer, synthetic_sources
+from outpaint_export.sources.tokenizer_files import write_tokenizer
 
 from outpaint_engine import EngineSet, OutpaintPipeline
 from outpaint_engine.engine_set import MANIFEST

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from outpaint_export.cli import main
-from outpaint_export.synthetic import ARCHITECTURES
+from outpaint_export.commands.cli import main
+from outpaint_export.sources.synthetic import ARCHITECTURES
 from outpaint_export.tensorrt import plans
 from outpaint_export.tensorrt.profiles import Buckets, shape_profiles
 

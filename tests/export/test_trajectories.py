@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from outpaint_export.reference import SCHEDULERS, not_comparable
+from outpaint_export.parity.reference import SCHEDULERS, not_comparable
 
 from outpaint_engine.denoise import denoiser, hold_known
 from outpaint_engine.noise import TorchNoise

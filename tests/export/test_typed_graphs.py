@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 from outpaint_export.errors import ConversionError, ParityError
-from outpaint_export.half_precision import to_half, write_half
+from outpaint_export.graphs.half_precision import to_half, write_half
 from outpaint_export.tensorrt import check
 from outpaint_export.tensorrt.check import compare_half
 

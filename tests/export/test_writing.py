@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from outpaint_export import exporting, parity
-from outpaint_export.cli import main
+from outpaint_export import exporting
+from outpaint_export.commands.cli import main
 from outpaint_export.errors import DestinationError, ParityError
 from outpaint_export.exporting import export_parts
-from outpaint_export.graphs import TextEncoderGraph
+from outpaint_export.graphs.modules import TextEncoderGraph
+from outpaint_export.parity import graphs as parity
 from outpaint_export.staging import staged
 
 from . import tiny_models

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from outpaint_export import sd15
-from outpaint_export.sources import Origin, Sources
-from outpaint_export.synthetic import ARCHITECTURES
+from outpaint_export.sources import sd15
+from outpaint_export.sources.checkpoint import Origin, Sources
+from outpaint_export.sources.synthetic import ARCHITECTURES
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TINY = ARCHITECTURES["tiny"]

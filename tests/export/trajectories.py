@@ -13,7 +13,7 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
-from outpaint_export.reference import SCHEDULERS, outpaint, reference_scheduler
+from outpaint_export.parity.reference import SCHEDULERS, outpaint, reference_scheduler
 
 from outpaint_engine import OutpaintRequest
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from optimum.onnxruntime import ORTStableDiffusionInpaintPipeline
 from outpaint_export.layout import GRAPHS
-from outpaint_export.reference import outpaint, reference_pipeline, reference_scheduler
+from outpaint_export.parity.reference import outpaint, reference_pipeline, reference_scheduler
 
 from outpaint_engine import EngineSet, OutpaintPipeline, OutpaintRequest
 from outpaint_engine.tensors import Array

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from outpaint_export.fidelity import Bounds, Figures, figures
+from outpaint_export.parity.fidelity import Bounds, Figures, figures
 
 LATENTS = np.array([[[[-2.0, 1.0]]]], np.float32)
 PICTURE = np.full((10, 10, 3), 100, np.uint8)

@@ -16,8 +16,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from outpaint_engine.engines.tensorrt import collected_messages
-from outpaint_engine.engines.tensorrt_engine import Profile
+from outpaint_engine.engines import Profile, collected_messages
 
 from ..errors import ConversionError
 

@@ -15,11 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from outpaint_engine.engine_set import PARTS, Artifact, EngineSet, digest_of
-from outpaint_engine.engines.cuda_runtime import compute_capability
-from outpaint_engine.engines.tensorrt import Flavour, TensorRTBackend
+from outpaint_engine.engines import Flavour, compute_capability, find_backend
 from outpaint_engine.errors import BackendUnavailable, EngineSetError
 
-from ..half_precision import write_half
+from ..graphs.half_precision import write_half
 from ..layout import MODEL_FILE
 from ..manifest import with_artifacts
 from .build import BuildOptions, build_plan
@@ -88,7 +87,7 @@ def _library(flavour: Flavour) -> ModuleType:
             f"{flavour.module} cannot be imported ({error}), so no plan can be built. "
             f'Try: pip install "outpaint_engine[{flavour.name},export]"'
         ) from error
-    probe = TensorRTBackend(flavour).probe()
+    probe = find_backend(flavour.name).probe()
     if not probe.usable and not flavour.portable:
         raise BackendUnavailable(
             f"{flavour.name} builds plans on the GPU that is to run them, but {probe.reason}. Build there, or use "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outpaint_engine.engine_set import Artifact
-from outpaint_engine.engines.tensorrt_engine import Profile
+from outpaint_engine.engines import Profile
 from outpaint_engine.errors import EngineSetError
 from outpaint_engine.prompts import CHUNK, MAX_CHUNKS
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
-from .errors import ConversionError
+from ..errors import ConversionError
 from .float32_islands import float32_nodes, is_constant, is_real
 
 __all__ = ["to_half", "write_half"]

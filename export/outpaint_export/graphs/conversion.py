@@ -17,9 +17,9 @@ import onnx_ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from .errors import ConversionError
-from .graphs import PartGraph
+from ..errors import ConversionError
 from .half_precision import to_half
+from .modules import PartGraph
 
 __all__ = ["OPSET", "Precision", "convert"]
 

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from ..errors import SourceError
 from . import sd15
-from .errors import SourceError
-from .sources import UNET_CHANNELS, Origin, Sources
+from .checkpoint import UNET_CHANNELS, Origin, Sources
 from .tokenizer_files import read_tokenizer
 
 __all__ = ["open_checkpoint", "unet_channels", "weight_shapes"]

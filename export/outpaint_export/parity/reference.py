@@ -19,8 +19,8 @@ from outpaint_engine import OutpaintRequest, plan
 from outpaint_engine.infill import choose_infill, infill
 from outpaint_engine.tensors import Array
 
-from . import sd15
-from .sources import Sources
+from ..sources import sd15
+from ..sources.checkpoint import Sources
 
 __all__ = ["SCHEDULERS", "filled_canvas", "not_comparable", "outpaint", "reference_pipeline", "reference_scheduler"]
 

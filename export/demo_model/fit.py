@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from outpaint_export.errors import DestinationError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
-
-from ..errors import DestinationError
 
 SAVE_EVERY = 250
 BFLOAT16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

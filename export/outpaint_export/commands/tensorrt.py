@@ -11,10 +11,10 @@ import click
 from tqdm import tqdm
 
 from outpaint_engine.engine_set import PARTS, EngineSet
-from outpaint_engine.engines.tensorrt import FLAVOURS, Flavour
+from outpaint_engine.engines import FLAVOURS, Flavour
 from outpaint_engine.request import MAX_SIDE
 
-from .profiles import SMALLEST_SIDE, Buckets
+from ..tensorrt.profiles import SMALLEST_SIDE, Buckets
 
 __all__ = ["tensorrt_command"]
 
@@ -95,7 +95,7 @@ def tensorrt_command(
     chosen = next(each for each in FLAVOURS if each.option == flavour)
     if target and not chosen.portable:
         raise click.UsageError("--target is for `--flavour rtx`; full TensorRT builds for the GPU of this machine.")
-    from .plans import PlanOptions, build_plans
+    from ..tensorrt.plans import PlanOptions, build_plans
 
     with _progress() as report:
         engines = build_plans(folder, PlanOptions(chosen, Buckets(sizes, batch), target, report))

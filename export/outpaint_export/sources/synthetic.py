@@ -17,9 +17,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from outpaint_engine.prompts.tokens import END, START
 
+from ..layout import SYNTHETIC
 from . import sd15
-from .layout import SYNTHETIC
-from .sources import Origin, Sources
+from .checkpoint import Origin, Sources
 
 __all__ = ["ARCHITECTURES", "Architecture", "byte_tokenizer", "synthetic_sources"]
 

@@ -22,10 +22,10 @@ from outpaint_engine.errors import RequestError
 from outpaint_engine.images import write_all
 from outpaint_engine.tensors import Array
 
-from .errors import SourceError
+from ..errors import SourceError
+from ..sources.checkpoint import Sources
 from .fidelity import BOUNDS, Bounds, Figures, decoded, figures
 from .reference import not_comparable, outpaint, reference_pipeline, reference_scheduler
-from .sources import Sources
 
 __all__ = ["Comparison", "Matrix", "Row", "compare_runs", "write_comparison"]
 

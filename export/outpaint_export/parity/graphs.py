@@ -14,8 +14,8 @@ import torch
 
 from outpaint_engine.tensors import Array
 
-from .errors import ParityError
-from .graphs import PartGraph
+from ..errors import ParityError
+from ..graphs.modules import PartGraph
 
 __all__ = ["BOUNDS", "Reference", "compare", "record"]
 

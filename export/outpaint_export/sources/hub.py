@@ -6,9 +6,9 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from .errors import SourceError
+from ..errors import SourceError
+from .checkpoint import Origin
 from .folders import PARTS, PICKLE_REFUSED, PICKLES
-from .sources import Origin
 
 __all__ = ["fetch", "needed_files"]
 

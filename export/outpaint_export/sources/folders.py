@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPTextModel
 
-from .errors import SourceError
-from .sources import Origin, Sources
+from ..errors import SourceError
+from .checkpoint import Origin, Sources
 from .tokenizer_files import read_tokenizer
 
 __all__ = ["PARTS", "PICKLES", "PICKLE_REFUSED", "open_folder"]

@@ -16,12 +16,12 @@ from tqdm import tqdm
 from outpaint_engine.engine_set import PARTS, EngineSet
 from outpaint_engine.errors import OutpaintError
 
-from .errors import exit_code
-from .layout import STAGES, SYNTHETIC
-from .parity_command import parity_command
-from .tensorrt.command import tensorrt_command
+from ..errors import exit_code
+from ..layout import STAGES, SYNTHETIC
+from .parity import parity_command
+from .tensorrt import tensorrt_command
 
-__all__ = ["commands", "main"]
+__all__ = ["commands", "exit_code_of", "main", "progress", "summarise"]
 
 STAGE_WORDS = {"load": "loading", "export": "exporting", "check": "checking"}
 MISSING_LIBRARY, INTERRUPTED = 3, 130
@@ -54,24 +54,24 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
     SOURCE is a diffusers folder, a hub id such as owner/name, or one .safetensors file.
     """
     # torch takes seconds to import, which `--help` and `adopt` need not wait for.
-    from .exporting import ExportOptions, export_parts
-    from .opening import open_source, silence_libraries
+    from ..exporting import ExportOptions, export_parts
+    from ..sources.opening import open_source, silence_libraries
 
     silence_libraries()
-    with _progress() as report:
+    with progress() as report:
         sources = open_source(source, given["revision"], given["tokenizer"])
         options = ExportOptions(given["precision"], given["opset"], given["overwrite"], report)
         engines = export_parts(sources, out, options)
-    _summarise(engines)
+    summarise(engines)
 
 
 @commands.command("adopt")
 @click.argument("folder", metavar="DIR", type=FOLDER)
 def adopt_command(folder: Path) -> None:
     """Write the manifest of a folder that Optimum exported; nothing else in DIR is changed."""
-    from .manifest import adopt
+    from ..manifest import adopt
 
-    _summarise(adopt(folder))
+    summarise(adopt(folder))
 
 
 @commands.command("synthetic")
@@ -85,38 +85,15 @@ def synthetic_command(architecture: str, out: Path, channels: str, **given: Any)
 
     sd15 has Stable Diffusion 1.5's size; tiny is for tests.
     """
-    from .exporting import ExportOptions, export_parts
-    from .opening import silence_libraries
-    from .synthetic import synthetic_sources
+    from ..exporting import ExportOptions, export_parts
+    from ..sources.opening import silence_libraries
+    from ..sources.synthetic import synthetic_sources
 
     silence_libraries()
-    with _progress() as report:
+    with progress() as report:
         options = ExportOptions(**given, report=report)
         engines = export_parts(synthetic_sources(architecture, int(channels)), out, options)
-    _summarise(engines)
-
-
-@commands.command("demo")
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--work",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="demo-training",
-    show_default=True,
-    help="Where the training's state is kept, so that it can be resumed.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
-def demo_command(out: Path, work: Path, overwrite: bool) -> None:
-    """Train the demo model (over two hours on two CPU cores) and export it to the folder OUT."""
-    from .demo.train import train_demo
-    from .exporting import ExportOptions, export_parts
-    from .staging import check_destination
-
-    check_destination(out, overwrite)
-    sources = train_demo(work)
-    with _progress() as report:
-        engines = export_parts(sources, out, ExportOptions("fp16-weights", overwrite=overwrite, report=report))
-    _summarise(engines)
+    summarise(engines)
 
 
 commands.add_command(parity_command)
@@ -125,8 +102,13 @@ commands.add_command(tensorrt_command)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    return exit_code_of(commands, "outpaint-export", arguments)
+
+
+def exit_code_of(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run `command` as the program `name`: what goes wrong becomes one sentence on stderr and an exit code."""
     try:
-        commands.main(args=arguments, prog_name="outpaint-export", standalone_mode=False)
+        command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -146,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, str], None]]:
+def progress() -> Iterator[Callable[[str, str], None]]:
     """A function to report stages to, shown as a bar on stderr where that is a terminal."""
     with tqdm(total=len(PARTS) * len(STAGES), disable=not sys.stderr.isatty(), unit="stage", leave=False) as bar:
 
@@ -157,7 +139,7 @@ def _progress() -> Iterator[Callable[[str, str], None]]:
         yield report
 
 
-def _summarise(engines: EngineSet) -> None:
+def summarise(engines: EngineSet) -> None:
     """One line for the set and one for each part, on stdout."""
     click.echo(f"{engines.folder}: {engines.source['name']}, {engines.unet_channels}-channel UNet")
     for artifact in engines.artifacts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-from .errors import SourceError
+from ..errors import SourceError
 
 __all__ = ["read_tokenizer", "write_tokenizer"]
 

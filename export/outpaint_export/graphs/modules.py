@@ -15,7 +15,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from .layout import CLIP_SKIP, GRAPHS, TOKENS, GraphNames
+from ..layout import CLIP_SKIP, GRAPHS, TOKENS, GraphNames
 
 __all__ = ["PartGraph", "TextEncoderGraph", "UnetGraph", "VaeDecoderGraph", "VaeEncoderGraph"]
 

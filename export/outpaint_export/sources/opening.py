@@ -6,11 +6,11 @@ from pathlib import Path
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from .checkpoints import open_checkpoint
-from .errors import SourceError
+from ..errors import SourceError
+from .checkpoint import Origin, Sources
 from .folders import PICKLE_REFUSED, PICKLES, open_folder
 from .hub import fetch
-from .sources import Origin, Sources
+from .one_file import open_checkpoint
 
 __all__ = ["open_source", "silence_libraries"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from outpaint_export.parity.reference import reference_pipeline
+from outpaint_export.sources.checkpoint import Origin, Sources
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from ..reference import reference_pipeline
-from ..sources import Origin, Sources
 from .autoencoder import train_autoencoder, train_decoder
 from .captions import new_tokenizer
 from .denoiser import Pool, encode_pool, new_scheduler, train_denoiser

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .errors import SourceError
+from ..errors import SourceError
 
 __all__ = ["Origin", "Sources", "check_text_encoder", "check_unet", "check_vae"]
 

@@ -12,10 +12,10 @@ from tqdm import tqdm
 from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.samplers import SCHEDULERS, find_scheduler
 
-from .errors import ParityError
+from ..errors import ParityError
 
 if TYPE_CHECKING:
-    from .side_by_side import Comparison
+    from ..parity.side_by_side import Comparison
 
 __all__ = ["parity_command"]
 
@@ -53,8 +53,8 @@ def parity_command(folder: str, reference: str, tokenizer: Path | None, size: st
     # torch takes seconds to import, which a mistyped option need not wait for.
     engines = EngineSet.open(folder)
     matrix |= {"size": _canvas(size, engines.native_size), "schedulers": _names(matrix["schedulers"])}
-    from .opening import open_source, silence_libraries
-    from .side_by_side import Matrix, compare_runs, write_comparison
+    from ..parity.side_by_side import Matrix, compare_runs, write_comparison
+    from ..sources.opening import open_source, silence_libraries
 
     silence_libraries()
     cases = Matrix(**matrix)
