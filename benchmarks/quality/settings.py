@@ -1,0 +1,46 @@
+"""A setting in one word, as the command line takes it and the result file names it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from outpaint_engine import OutpaintRequest
+from outpaint_engine.denoise import LEVELS, Reuse
+
+__all__ = ["Setting"]
+
+OPTIONS = ("reuse", "damping", "guidance_every", "window")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """SCHEDULER:STEPS[:OPTION=VALUE...], such as `UniPC:15`, `DDIM:25:reuse=careful` or `DDIM:25:reuse=3:damping=0`."""
+
+    text: str
+    fields: dict[str, Any]
+
+    @classmethod
+    def read(cls, text: str) -> "Setting":
+        """Take a setting apart; a ValueError says what is wrong."""
+        scheduler, _, rest = text.partition(":")
+        steps, *options = rest.split(":")
+        given = dict(option.split("=", 1) for option in options if "=" in option)
+        if not steps.isdigit() or len(given) != len(options) or set(given) - set(OPTIONS):
+            raise ValueError(f"A setting is SCHEDULER:STEPS[:OPTION=VALUE...] with {', '.join(OPTIONS)}; not {text!r}.")
+        fields: dict[str, Any] = {"scheduler": scheduler, "num_inference_steps": int(steps)}
+        if "reuse" in given:
+            level, damping = given["reuse"], given.get("damping")
+            every = LEVELS[level].every if level in LEVELS else int(level)
+            named = level in LEVELS and damping is None
+            fields["reuse"] = level if named else Reuse(every, None if damping is None else float(damping))
+        if "guidance_every" in given:
+            fields["guidance_every"] = int(given["guidance_every"])
+        if "window" in given:
+            fields["window"] = given["window"] == "on"
+        OutpaintRequest(image=None, **fields)
+        return cls(text, fields)
+
+    @property
+    def exact(self) -> "Setting":
+        """The same scheduler and steps, every one of them whole."""
+        scheduler, steps = self.fields["scheduler"], self.fields["num_inference_steps"]
+        return Setting.read(f"{scheduler}:{steps}")
