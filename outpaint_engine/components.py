@@ -17,6 +17,7 @@ __all__ = ["Models", "Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncod
 
 KEPT_TEXTS = 64
 """Chunks of 77 tokens: 15 MB for SD1.5."""
+MASK = "attention_mask"
 
 
 class _Component:
@@ -64,10 +65,12 @@ class TextEncoder(_Component):
         super().__init__(engine)
         self._kept = lru_cache(maxsize=KEPT_TEXTS)(self._embed)
 
-    def encode(self, input_ids: Array, clip_skip: int | None = None) -> Array:
+    def encode(self, input_ids: Array, clip_skip: int | None = None, mask: Array | None = None) -> Array:
         """Embeddings, float32 (1, tokens, width), not to be written to, of token ids (1, tokens).
 
         `clip_skip` leaves out that many of the last layers, and normalises as after the last, as diffusers does.
+        `mask`, int64 (1, tokens), is 1 where there is no padding; it is read by the encoders that were trained with
+        one (`use_attention_mask` in diffusers' configuration), and without it nothing counts as padding.
 
         Raises:
             EngineSetError: the graph does not give that layer.
@@ -81,10 +84,14 @@ class TextEncoder(_Component):
                 else "This engine set's text encoder gives its last layer only, so clip_skip cannot be used. Export "
                 "the checkpoint again with `outpaint-export onnx`."
             )
-        return self._kept(np.asarray(input_ids, np.int64).tobytes(), output)
+        feeds = {"input_ids": input_ids}
+        if MASK in self.engine.inputs:
+            feeds[MASK] = np.ones_like(input_ids) if mask is None else mask
+        return self._kept(output, **{name: np.asarray(value, np.int64).tobytes() for name, value in feeds.items()})
 
-    def _embed(self, ids: bytes, output: str) -> Array:
-        embeddings = self._finite(self._answer(output, {"input_ids": np.frombuffer(ids, np.int64)[None]}))
+    def _embed(self, output: str, **feeds: bytes) -> Array:
+        rows = {name: np.frombuffer(value, np.int64)[None] for name, value in feeds.items()}
+        embeddings = self._finite(self._answer(output, rows))
         embeddings.flags.writeable = False
         return embeddings
 
@@ -174,7 +181,7 @@ class Models(NamedTuple):
         return cls(
             engine_set,
             NoiseSchedule.from_config(engine_set.scheduler),
-            Prompts(engine_set.folder / "tokenizer"),
+            Prompts(engine_set.folder / "tokenizer", engine_set.text_length),
             **_components(engines, engine_set.latent_scale),
         )
 

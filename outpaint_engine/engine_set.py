@@ -33,6 +33,9 @@ PARITY = "parity.json"
 FORMAT_VERSION = 1
 PARTS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 SD15_LATENT_SCALE = 0.18215
+POSITIONS, CLIP_LENGTH = "max_position_embeddings", 77
+FEWEST_POSITIONS, MOST_POSITIONS = 3, 10_000
+"""A word between two marks; what is more is a tokenizer's way of saying that it knows no length."""
 EXPORT_AGAIN = "export it again with `outpaint-export onnx SOURCE {folder}`."
 BUILD_AGAIN = "build its plans again with `outpaint-export tensorrt {folder}`."
 REMEDY = EXPORT_AGAIN[0].upper() + EXPORT_AGAIN[1:]
@@ -117,6 +120,23 @@ class EngineSet:
         """Bytes of a part's ONNX graph and of the weights beside it."""
         folder = (self.folder / self.artifact(part).file).parent
         return sum(path.stat().st_size for path in folder.glob("*.onnx*"))
+
+    @cached_property
+    def text_length(self) -> int:
+        """Tokens that the text encoder reads at a time, marks included: 77 for CLIP, or what the set's configs say.
+
+        It is what the tokenizer pads to, and at most what the text encoder has positions for.
+        """
+        configs = (("tokenizer/tokenizer_config.json", "model_max_length"), ("text_encoder/config.json", POSITIONS))
+        stated = [
+            found
+            for file, key in configs
+            if (self.folder / file).exists() and isinstance(found := _read_json(self.folder, file).get(key), int)
+        ]
+        length = min((each for each in stated if each <= MOST_POSITIONS), default=CLIP_LENGTH)
+        if length < FEWEST_POSITIONS:
+            raise EngineSetError(f"{self.folder}: a text encoder of {length} tokens has no room for a prompt.")
+        return length
 
     @cached_property
     def parity(self) -> Mapping[str, Any]:

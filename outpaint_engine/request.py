@@ -13,7 +13,7 @@ from .denoise import LEVELS, Reuse
 from .errors import RequestError
 from .infill import INFILLS
 from .noise import NOISES
-from .prompts import WEIGHTINGS
+from .prompts import LONG_PROMPTS, WEIGHTINGS
 from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
 __all__ = ["MAX_SIDE", "OutpaintRequest"]
@@ -38,8 +38,12 @@ class OutpaintRequest:
     """None, the empty string and the literal "NONE" all mean: no negative prompt."""
     prompt_weighting: str = "auto"
     """Whether brackets in the prompts are weights: "on", "off", or "auto" for "on" if one states a number."""
+    long_prompts: str = "chunks"
+    """What is done with tokens beyond the first 75: read them in further "chunks", or "truncate" as diffusers does."""
     clip_skip: int | None = None
-    """How many of the text encoder's last layers to leave out, counted as diffusers does; None is none."""
+    """How many of the text encoder's last layers to leave out for the prompt, counted as diffusers does."""
+    clip_skip_negative: bool = False
+    """Leave them out for the negative prompt too, as AUTOMATIC1111's web UI does and diffusers does not."""
 
     # Placement: the picture, resized by `scale`, goes with its top-left corner to (offset_x, offset_y).
     width: int = 512
@@ -84,6 +88,7 @@ class OutpaintRequest:
         if self.negative_prompt is not None:
             _text("negative_prompt", self.negative_prompt)
         _one_of("prompt_weighting", self.prompt_weighting, WEIGHTINGS)
+        _one_of("long_prompts", self.long_prompts, LONG_PROMPTS)
         if self.clip_skip is not None:
             _whole("clip_skip", self.clip_skip, 1, 100)
         for name in ("width", "height"):

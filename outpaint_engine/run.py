@@ -17,7 +17,7 @@ from .errors import OutpaintError, RequestError
 from .harmonize import color_match
 from .images import open_picture, to_image
 from .noise import random_seed
-from .prompts import CHUNK, Chunks, PromptPair, weighted
+from .prompts import Chunks, PromptPair, weighted
 from .quality import QualityReport, report
 from .request import OutpaintRequest
 from .samplers import Sampler, Step, Walk, ddim
@@ -156,26 +156,32 @@ class OutpaintRun:
         self._result = self._finished(seeds, latents)
 
     def _read_prompts(self) -> PromptPair:
-        request, taken = self._request, self._models.unet.text_tokens
+        request, prompts, taken = self._request, self._models.prompts, self._models.unet.text_tokens
         negative = request.negative_text if self._guidance.calls else ""
-        texts = self._models.prompts.pair(request.prompt, negative, request.prompt_weighting)
+        texts = prompts.pair(request.prompt, negative, request.prompt_weighting, request.long_prompts)
         if taken is not None and taken != texts.prompt.ids.size:
             raise RequestError(
-                f"The prompts need {len(texts.prompt.ids)} chunks of {CHUNK - 2} tokens, and this engine set's UNet "
-                f"takes {taken // CHUNK}. Shorten them, or export the checkpoint again with `outpaint-export onnx`."
+                f"The prompts need {len(texts.prompt.ids)} chunks of {prompts.room} tokens, and this engine set's UNet "
+                f"takes {taken // prompts.length}. Shorten them, set long_prompts to 'truncate', or export the "
+                "checkpoint again with `outpaint-export onnx`."
             )
         return texts
 
     def _embeddings(self) -> tuple[Array, Array]:
         """Embeddings of prompt and negative prompt, (1, 77 n, width) for n chunks."""
-        cond = self._embedded(self._texts.prompt)
-        return cond, self._embedded(self._texts.negative) if self._guidance.calls else cond
+        request = self._request
+        cond = self._embedded(self._texts.prompt, request.clip_skip)
+        if not self._guidance.calls:
+            return cond, cond
+        # diffusers takes the last layer for the negative prompt whatever clip_skip says (encode_prompt).
+        return cond, self._embedded(self._texts.negative, request.clip_skip if request.clip_skip_negative else None)
 
-    def _embedded(self, chunks: Chunks) -> Array:
+    def _embedded(self, chunks: Chunks, skip: int | None) -> Array:
         # Chunk by chunk, so that what is kept of one serves whatever it is combined with.
-        encode, skip = self._models.text_encoder.encode, self._request.clip_skip
-        rows = zip(chunks.ids, chunks.weights, strict=True)
-        return np.concatenate([weighted(encode(ids[None], skip), weights) for ids, weights in rows], axis=1)
+        encode = self._models.text_encoder.encode
+        rows = zip(chunks.ids, chunks.weights, chunks.mask, strict=True)
+        encoded = [weighted(encode(ids[None], skip, mask[None]), weights) for ids, weights, mask in rows]
+        return np.concatenate(encoded, axis=1)
 
     @property
     def _guidance(self) -> Guidance:

@@ -55,7 +55,18 @@ def sampling_options(command: Command) -> Command:
             show_default=True,
             help="auto, on or off: whether (word:1.3) and [word] are weights.",
         ),
+        click.option(
+            "--long-prompts",
+            default="chunks",
+            show_default=True,
+            help="chunks or truncate: whether tokens beyond 75 are read, or left out as in diffusers.",
+        ),
         click.option("--clip-skip", type=int, help="Leave out the text encoder's last layers. [none]"),
+        click.option(
+            "--clip-skip-negative",
+            is_flag=True,
+            help="For the negative prompt too, as in the web UI, not in diffusers.",
+        ),
         click.option("--scheduler", default="DDIM", show_default=True, help="See `outpaint schedulers`."),
         click.option("--steps", "num_inference_steps", type=int, default=25, show_default=True),
         click.option(

@@ -1,8 +1,9 @@
 """CLIP's byte-pair tokenizer, as it lies in the engine set."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineSetError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ClipTokenizer"]
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+ADDED_TOKEN = {"content", "single_word", "lstrip", "rstrip", "normalized", "special"}
 
 
 class ClipTokenizer:
@@ -22,13 +24,39 @@ class ClipTokenizer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = _load(folder)
+        config = _config(folder)
+        self._tokenizer = _load(folder, config)
         self.start, self.end = self._id(START), self._id(END)
-        self.pad = self._id(_pad_token(folder))
+        # SD1.5 pads with the end token; relatives of SD2 pad with "!".
+        self.pad = self._id(_content(config.get("pad_token", END)))
+        self._added = self._added_words()
 
     def ids(self, text: str) -> list[int]:
         """The tokens of `text` without marks, however many."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return list(self._tokenizer.encode(self._expanded(text), add_special_tokens=False).ids)
+
+    def _expanded(self, text: str) -> str:
+        """`text` with every word of several vectors followed by its further ones: "<x>" becomes "<x> <x>_1 <x>_2".
+
+        As diffusers does (`TextualInversionLoaderMixin.maybe_convert_prompt`), on the text and not on its tokens: a
+        word written in other capitals than it was added with is its first vector only.
+        """
+        if not any(f"{word}_1" in self._added for word in self._added):
+            return text
+        for word in dict.fromkeys(self._tokenizer.encode(text, add_special_tokens=False).tokens):
+            if word in self._added:
+                text = text.replace(word, " ".join(self._vectors_of(word)))
+        return text
+
+    def _vectors_of(self, word: str) -> list[str]:
+        """`word` and, where it stands for several vectors, `word_1`, `word_2`, ..."""
+        words = [word]
+        while (further := f"{word}_{len(words)}") in self._added:
+            words.append(further)
+        return words
+
+    def _added_words(self) -> frozenset[str]:
+        return frozenset(token.content for token in self._tokenizer.get_added_tokens_decoder().values())
 
     def _id(self, token: str) -> int:
         number = self._tokenizer.token_to_id(token)
@@ -37,7 +65,7 @@ class ClipTokenizer:
         return int(number)
 
 
-def _load(folder: Path) -> "Tokenizer":
+def _load(folder: Path, config: Mapping[str, Any]) -> "Tokenizer":
     """Read tokenizer.json; where an older export has none, build the same from vocab.json and merges.txt."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -69,16 +97,42 @@ def _load(folder: Path) -> "Tokenizer":
         ]
     )
     tokenizer.add_special_tokens([START, END])
+    _add_words(tokenizer, folder, config)
     return tokenizer
 
 
-def _pad_token(folder: Path) -> str:
-    """SD1.5 pads with the end token; relatives of SD2 pad with "!"."""
-    path = folder / "tokenizer_config.json"
-    if not path.exists():
-        return END
+def _add_words(tokenizer: "Tokenizer", folder: Path, config: Mapping[str, Any]) -> None:
+    """Words that were added to the vocabulary, from `added_tokens.json` and the newer `added_tokens_decoder`."""
+    from tokenizers import AddedToken
+
     try:
-        token = json.loads(path.read_text(encoding="utf-8")).get("pad_token", END)
-        return str(token["content"] if isinstance(token, dict) else token)
-    except (OSError, ValueError, AttributeError, KeyError) as error:
+        stated = {int(number): word for word, number in _read(folder / "added_tokens.json").items()}
+        stated |= {int(number): word for number, word in config.get("added_tokens_decoder", {}).items()}
+        for number, word in sorted(stated.items()):
+            flags = word if isinstance(word, dict) else {"content": word}
+            if tokenizer.token_to_id(flags["content"]) is None:
+                tokenizer.add_tokens([AddedToken(**{key: flags[key] for key in flags.keys() & ADDED_TOKEN})])
+            if tokenizer.token_to_id(flags["content"]) != number:
+                raise ValueError(f"{flags['content']!r} cannot have the number {number}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EngineSetError(f"The added tokens in {folder} cannot be read: {error}. Export the set again.") from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The content of tokenizer_config.json; empty where there is none."""
+    return _read(folder / "tokenizer_config.json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        return content
+    except (OSError, ValueError) as error:
         raise EngineSetError(f"{path} cannot be read: {error}. Export the engine set again.") from error
+
+
+def _content(token: Any) -> str:
+    """A token's text, which may be stated with its flags."""
+    return str(token.get("content") if isinstance(token, dict) else token)

@@ -51,7 +51,10 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[OutpaintPipeline, S
     folder = tmp_path_factory.mktemp("prompts")
     sources = dataclasses.replace(tiny_models.sources(4, folder / "words"), text_encoder=text_encoder)
     export_parts(sources, folder / "set")
-    return OutpaintPipeline.from_pretrained(folder / "set"), reference_pipeline(sources)
+    reference = reference_pipeline(sources)
+    # diffusers 0.42 looks for the layers where transformers 4 had them.
+    object.__setattr__(reference.text_encoder, "text_model", reference.text_encoder)
+    return OutpaintPipeline.from_pretrained(folder / "set"), reference
 
 
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
@@ -97,7 +100,12 @@ PROMPTS: list[tuple[dict[str, Any], list[tuple[str, float]], list[tuple[str, flo
     ({"prompt": "the (sun:1.5), [sea]"}, [("the ", 1), ("sun", 1.5), (", ", 1), ("sea", 1 / 1.1)], [], 1),
     ({"prompt": f"(sun:0.6) {LONG}"}, [("sun", 0.6), (f" {LONG}", 1)], [], 3),
     ({"prompt": "the sea", "clip_skip": 1}, [("the sea", 1)], [], 1),
-    ({"prompt": "the sea", "clip_skip": 3, "negative_prompt": "7"}, [("the sea", 1)], [("7", 1)], 1),
+    (
+        {"prompt": "the sea", "clip_skip": 3, "clip_skip_negative": True, "negative_prompt": "7"},
+        [("the sea", 1)],
+        [("7", 1)],
+        1,
+    ),
 ]
 
 
@@ -115,13 +123,40 @@ def test_latents_equal_diffusers_given_the_embeddings(
         "prompt": None,
         "negative_prompt": None,
         "prompt_embeds": embedded(reference, prompt, chunks, skip),
-        "negative_prompt_embeds": embedded(reference, negative, chunks, skip),
+        "negative_prompt_embeds": embedded(reference, negative, chunks, skip * fields.get("clip_skip_negative", False)),
     }
     found = pipe(dataclasses.replace(CASE.request, **{"negative_prompt": None, **fields}))
     assert any(f"encoded in {chunks} chunks" in note for note in found.notes) == (chunks > 1)
     assert relative_error(found.latents, outpaint(reference, CASE.request, **texts)[0]) <= LATENT_BOUND
     plain = pipe(dataclasses.replace(CASE.request, prompt="the sea", negative_prompt=None)).latents
     assert relative_error(plain, found.latents) > LATENT_BOUND
+
+
+@pytest.mark.parametrize("negative", ["7", "the sea 7", None])
+@pytest.mark.parametrize("skip", [1, 3])
+def test_clip_skip_with_guidance_is_diffusers(
+    sides: tuple[OutpaintPipeline, StableDiffusionInpaintPipeline], skip: int, negative: str | None
+) -> None:
+    pipe, reference = sides
+    request = dataclasses.replace(CASE.request, prompt="the sun", negative_prompt=negative)
+    expected = outpaint(reference, request, clip_skip=skip)[0]
+    found = pipe(dataclasses.replace(request, clip_skip=skip)).latents
+    assert relative_error(found, expected) <= LATENT_BOUND
+    both = pipe(dataclasses.replace(request, clip_skip=skip, clip_skip_negative=True)).latents
+    assert relative_error(both, expected) > LATENT_BOUND
+
+
+@pytest.mark.parametrize(("prompt", "negative"), [(LONG, "sea"), ("sea", LONG), (LONG, LONG), (LONG, None)])
+def test_truncated_prompts_give_diffusers_latents(
+    sides: tuple[OutpaintPipeline, StableDiffusionInpaintPipeline], prompt: str, negative: str | None
+) -> None:
+    pipe, reference = sides
+    request = dataclasses.replace(CASE.request, prompt=prompt, negative_prompt=negative, long_prompts="truncate")
+    found = pipe(request)
+    assert relative_error(found.latents, outpaint(reference, request)[0]) <= LATENT_BOUND
+    assert any("the first 75 are read, the rest is left out" in note for note in found.notes)
+    whole = pipe(dataclasses.replace(request, long_prompts="chunks")).latents
+    assert relative_error(whole, found.latents) > LATENT_BOUND
 
 
 @pytest.mark.parametrize("skip", [1, 2, 3])

@@ -15,17 +15,21 @@ Toy = Callable[..., OutpaintPipeline]
 WIDE: dict[str, Any] = {"width": 128, "height": 64, "offset_x": 32, "offset_y": 8, "num_inference_steps": 2, "seed": 1}
 
 
-def text_engine(calls: list[np.ndarray], layers: int = 0) -> FunctionEngine:
-    """Embeds a token as its number; `clip_skip.N` adds N. Notes each call's ids."""
+def text_engine(calls: list[np.ndarray], layers: int = 0, masked: bool = False) -> FunctionEngine:
+    """Embeds a token as its number, padding as 0 if `masked`; `clip_skip.N` adds N. Notes each call's ids."""
 
-    def function(input_ids: np.ndarray) -> dict[str, np.ndarray]:
+    def function(input_ids: np.ndarray, attention_mask: np.ndarray | int = 1) -> dict[str, np.ndarray]:
         calls.append(input_ids)
-        last = np.repeat(input_ids[..., None] / 128, 4, axis=2).astype("float32")
+        last = np.repeat((input_ids * attention_mask)[..., None] / 128, 4, axis=2).astype("float32")
         return {"last_hidden_state": last, **{f"clip_skip.{n}": last + n for n in range(1, layers + 1)}}
 
     outputs = ["last_hidden_state", *(f"clip_skip.{n}" for n in range(1, layers + 1))]
+    names = ("input_ids", "attention_mask") if masked else ("input_ids",)
     return FunctionEngine(
-        function, {"input_ids": ("B", 77)}, {name: ("B", 77, 4) for name in outputs}, {"input_ids": "int64"}
+        function,
+        dict.fromkeys(names, ("B", 77)),
+        {name: ("B", 77, 4) for name in outputs},
+        dict.fromkeys(names, "int64"),
     )
 
 
@@ -37,7 +41,7 @@ def contexts(toy: Toy, picture: np.ndarray, **fields: Any) -> np.ndarray:
         seen.append(encoder_hidden_states)
         return toy_unet(sample, timestep, encoder_hidden_states)
 
-    text = text_engine([], fields.pop("layers", 0))
+    text = text_engine([], fields.pop("layers", 0), fields.pop("masked", False))
     toy(unet=unet, text=text)(image=picture, **WIDE, **fields)
     return seen[0]
 
@@ -126,6 +130,25 @@ def test_weights_reach_the_unet_on_their_own_tokens(toy: Toy, picture: np.ndarra
 def test_clip_skip_takes_an_earlier_layer(toy: Toy, picture: np.ndarray, skip: int | None, added: int) -> None:
     context = contexts(toy, picture, prompt="x", clip_skip=skip, layers=2)
     assert context[1, 1, 0] == pytest.approx(ord("x") / 128 + added)
+
+
+@pytest.mark.parametrize(("both", "added"), [(False, 0), (True, 2)])
+def test_clip_skip_is_for_the_prompt_alone_unless_both_are_asked_for(
+    toy: Toy, picture: np.ndarray, both: bool, added: int
+) -> None:
+    context = contexts(toy, picture, prompt="x", negative_prompt="y", clip_skip=2, clip_skip_negative=both, layers=2)
+    assert context[:, 1, 0] == pytest.approx([ord("y") / 128 + added, ord("x") / 128 + 2])
+
+
+def test_a_text_encoder_that_takes_a_mask_is_told_what_is_padding(toy: Toy, picture: np.ndarray) -> None:
+    plain, masked = (contexts(toy, picture, prompt="xy", negative_prompt="", masked=each) for each in (False, True))
+    assert (plain[:, 4:] > 0).all()
+    assert np.array_equal(masked[:, :2], plain[:, :2]) and (masked[1, 4:] == 0).all() and (masked[0, 2:] == 0).all()
+
+
+def test_a_truncated_prompt_suits_a_unet_of_one_chunk(toy: Toy, picture: np.ndarray) -> None:
+    result = toy(tokens=77)(image=picture, **WIDE, prompt="x" * 76, long_prompts="truncate")
+    assert "The prompt has 76 tokens; the first 75 are read, the rest is left out." in result.notes
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,53 @@ def test_the_shorter_of_two_prompts_is_filled_with_empty_chunks(folder: Path) ->
     assert pair.notes == ("The negative prompt has 80 tokens and is encoded in 2 chunks of 75.",)
 
 
+def test_a_truncated_prompt_is_its_first_75_tokens_and_says_so(folder: Path) -> None:
+    pair = Prompts(folder).pair("sea " * 80, "(blurry:1.2) " * 76, "auto", "truncate")
+    assert pair.prompt.ids.shape == pair.negative.ids.shape == (1, 77)
+    assert (pair.prompt.ids == 2102).sum() == 75 and pair.prompt.ids[0, 76] == END
+    assert pair.notes == (
+        "The prompt has 80 tokens; the first 75 are read, the rest is left out.",
+        "The negative prompt has 76 tokens; the first 75 are read, the rest is left out.",
+    )
+
+
+@pytest.mark.parametrize(("length", "words", "chunks"), [(32, 30, 1), (32, 31, 2), (248, 246, 1), (248, 247, 2)])
+def test_chunks_are_as_long_as_the_text_encoder_reads(folder: Path, length: int, words: int, chunks: int) -> None:
+    assert Prompts(folder, length).pair("sea " * words).prompt.ids.shape == (chunks, length)
+
+
+def test_the_mask_ends_with_each_chunks_end_mark(folder: Path) -> None:
+    pair = Prompts(folder).pair("sea " * 77, "sun")
+    assert pair.prompt.mask.sum(axis=1).tolist() == [77, 4]
+    assert pair.negative.mask.sum(axis=1).tolist() == [3, 2]
+
+
+def added(folder: Path, words: dict[str, int]) -> Path:
+    """A copy of the tiny tokenizer's older two files, and of the words that were added to it."""
+    folder.mkdir(parents=True)
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).write_bytes((TINY / name).read_bytes())
+    (folder / "added_tokens.json").write_text(json.dumps(words))
+    return folder
+
+
+def test_a_word_of_several_vectors_is_followed_by_its_further_ones(tmp_path: Path) -> None:
+    size = len(json.loads((TINY / "vocab.json").read_text()))
+    words = {"<cat>": size, "<cat>_1": size + 1, "<cat>_2": size + 2, "<dog>": size + 3}
+    tokenizer = ClipTokenizer(added(tmp_path / "words", words))
+    assert tokenizer.ids("<cat>") == [size, size + 1, size + 2]
+    sea = ClipTokenizer(TINY).ids("sea")
+    assert tokenizer.ids("sea <cat> sea<dog>") == [*sea, size, size + 1, size + 2, *sea, size + 3]
+    # The text is changed and not the tokens, as in diffusers: other capitals are one vector.
+    assert tokenizer.ids("<CAT>") == [size]
+    assert tokenizer.ids("sea") == sea
+
+
+def test_an_added_word_that_cannot_have_its_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineSetError, match="'<cat>' cannot have the number 7"):
+        ClipTokenizer(added(tmp_path / "words", {"<cat>": 7}))
+
+
 def test_a_prompt_beyond_32_chunks_is_refused(folder: Path) -> None:
     with pytest.raises(RequestError, match="The prompt has 2401 tokens; 2400 is the most. Shorten it."):
         Prompts(folder).pair("sea " * 2401)

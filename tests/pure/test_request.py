@@ -31,6 +31,7 @@ REFUSED = [
     ({"infill": "magic"}, "infill must be one of auto, edge, noise, grey; not 'magic'."),
     ({"prompt": "x" * 10_001}, "prompt has 10001 characters; 10000 is the most. Shorten it."),
     ({"prompt_weighting": "maybe"}, "prompt_weighting must be one of auto, on, off; not 'maybe'."),
+    ({"long_prompts": "cut"}, "long_prompts must be one of chunks, truncate; not 'cut'."),
     ({"clip_skip": 0}, "clip_skip must be a whole number from 1 to 100, not 0."),
     ({"prompt": 7}, "prompt must be text, not int."),
     ({"negative_prompt": 7}, "negative_prompt must be text, not int."),
