@@ -4,16 +4,32 @@ Masks are float32 in [0, 1] with 1 = unknown, to be painted (diffusers' conventi
 placement exist in the field; `Placement` is the first, and the other two convert into it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from .errors import RequestError
 from .tensors import Array
 
-__all__ = ["ANCHORS", "Box", "CanvasPlan", "Placement", "box_sum", "latent_mask", "paste_back", "plan"]
+__all__ = [
+    "ANCHORS",
+    "MAX_SIDE",
+    "WAYS",
+    "Box",
+    "CanvasPlan",
+    "Placement",
+    "box_sum",
+    "latent_mask",
+    "paste_back",
+    "plan",
+    "way_of",
+]
 
+MAX_SIDE = 4096
+"""Pixels of a canvas side."""
 MAX_SCALED_PIXELS = 100_000_000
 ANCHORS: Mapping[str, tuple[float, float]] = {
     "center": (0.5, 0.5),
@@ -23,6 +39,14 @@ ANCHORS: Mapping[str, tuple[float, float]] = {
     "bottom": (0.5, 1.0),
 }
 """Where the picture sits on a larger canvas, as a share of the spare width and height."""
+WAYS: Mapping[str, tuple[str, ...]] = {
+    "canvas": ("width", "height", "offset_x", "offset_y"),
+    "sides": ("left", "right", "top", "bottom"),
+    "aspect": ("aspect", "anchor"),
+}
+"""The three ways to say a placement, with their options; `scale` goes with each."""
+HARDLY = 0.05
+"""A share of the picture or the canvas that is next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +87,7 @@ class Placement:
         scaled = cls(8, 8, scale).scaled(size)
         offset_x, width = _extended(scaled[0], left, right)
         offset_y, height = _extended(scaled[1], top, bottom)
-        return cls(width, height, scale, offset_x, offset_y)
+        return cls(width, height, scale, offset_x, offset_y)._within(MAX_SIDE)
 
     @classmethod
     def from_aspect(cls, size: tuple[int, int], aspect: str, anchor: str = "center", scale: float = 1.0) -> "Placement":
@@ -74,7 +98,7 @@ class Placement:
         try:
             across, down = map(float, aspect.split(":"))
             ratio = across / down
-        except (ValueError, ZeroDivisionError):
+        except (AttributeError, ValueError, ZeroDivisionError):
             ratio = 0.0
         if not 0.05 <= ratio <= 20:
             raise RequestError(f"aspect must be two numbers like 16:9, at most 20:1; not {aspect!r}.")
@@ -84,9 +108,44 @@ class Placement:
         share_x, share_y = ANCHORS[anchor]
         if scaled[0] < scaled[1] * ratio:
             width, height = max(8, round(scaled[1] * ratio / 8) * 8), _cropped(scaled[1])
-            return cls(width, height, scale, round(max(0, width - scaled[0]) * share_x), 0)
-        width, height = _cropped(scaled[0]), max(8, round(scaled[0] / ratio / 8) * 8)
-        return cls(width, height, scale, 0, round(max(0, height - scaled[1]) * share_y))
+            found = cls(width, height, scale, round(max(0, width - scaled[0]) * share_x), 0)
+        else:
+            width, height = _cropped(scaled[0]), max(8, round(scaled[0] / ratio / 8) * 8)
+            found = cls(width, height, scale, 0, round(max(0, height - scaled[1]) * share_y))
+        return found._within(MAX_SIDE)
+
+    @classmethod
+    def of(cls, size: tuple[int, int], options: Mapping[str, Any]) -> "Placement":
+        """Place a picture of `size` (width, height) by options of one of the `WAYS`, and `scale`."""
+        way = way_of(options)
+        if way == "aspect" and "aspect" not in options:
+            raise RequestError("anchor goes with aspect: say the aspect ratio too, such as 16:9.")
+        return {"canvas": cls, "sides": partial(cls.from_sides, size), "aspect": partial(cls.from_aspect, size)}[way](
+            **options
+        )
+
+    def _within(self, most: int) -> "Placement":
+        """Return itself, where its sides have at most `most` pixels."""
+        if max(self.width, self.height) > most:
+            raise RequestError(
+                f"The canvas would be {self.width}x{self.height}, and a side has at most {most} pixels. Extend by "
+                f"less, or make the picture smaller first: with a scale below {self.scale:g}."
+            )
+        return self
+
+
+def way_of(given: Iterable[str]) -> str:
+    """Which of the `WAYS` the given options say a placement in; "" for none.
+
+    Raises:
+        RequestError: more than one.
+    """
+    named = {way: [name for name in given if name in names] for way, names in WAYS.items()}
+    used = [way for way, names in named.items() if names]
+    if len(used) > 1:
+        names = " and ".join(named[way][0] for way in used)
+        raise RequestError(f"Say the placement in one way, not several: {names} were given.")
+    return used[0] if used else ""
 
 
 def _cropped(side: int) -> int:
@@ -133,9 +192,9 @@ class CanvasPlan:
     scaled_size: tuple[int, int]
     placed: Box
     visible: Box
-    unknown: Array
-    mask: Array
-    painted_share: Array
+    unknown: Array = field(repr=False)
+    mask: Array = field(repr=False)
+    painted_share: Array = field(repr=False)
     warnings: tuple[str, ...]
 
     @property
@@ -183,17 +242,37 @@ def plan(size: tuple[int, int], placement: Placement, mask_expand: int = 8, opaq
     if unknown.all():
         raise RequestError("Nothing of the picture is visible: every pixel on the canvas is transparent.")
     mask = _dilated(unknown, mask_expand)
-    warnings = tuple(_warnings(placed, visible, mask, mask_expand))
+    hidden = 0.0 if opaque is None else float(unknown[inside].mean())
+    warnings = (*_hidden_note(hidden), *_warnings(placed, visible, mask, mask_expand))
     return CanvasPlan(placement, scaled, placed, visible, unknown, mask, _painted_share(unknown, mask_expand), warnings)
+
+
+def _hidden_note(share: float) -> list[str]:
+    """What a person who sees no hole in the picture would not expect."""
+    if not share:
+        return []
+    return [f"{_percent(share)} of the visible picture is transparent, so it is painted. Drop its alpha to keep it."]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if HARDLY <= share <= 1 - HARDLY else f"{share:.2%}"
 
 
 def _warnings(placed: Box, visible: Box, mask: Array, mask_expand: int) -> list[str]:
     notes = []
     if visible.area < placed.area:
         notes.append(f"{1 - visible.area / placed.area:.0%} of the picture falls outside the canvas and is cropped.")
+    seen = 1 - float(mask[visible.top : visible.bottom, visible.left : visible.right].mean())
     if mask.all():
         notes.append(
             f"mask_expand {mask_expand} covers the whole visible picture: the model sees none of it. Use a smaller one."
+        )
+    elif seen < HARDLY:
+        notes.append(f"Only {_percent(seen)} of the visible picture is kept; the rest of it is painted anew.")
+    elif mask.mean() > 1 - HARDLY:
+        notes.append(
+            f"{_percent(float(mask.mean()))} of the canvas is painted: the model has little of the picture to go by. "
+            "Use a larger scale or a smaller canvas."
         )
     return notes
 

@@ -65,6 +65,8 @@ def open_picture(source: Any) -> Picture:
     """
     from PIL import Image, UnidentifiedImageError
 
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):

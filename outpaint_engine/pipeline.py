@@ -1,5 +1,6 @@
 """The front door: opens an engine set, loads its engines on one device, and runs requests."""
 
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Self
 
@@ -7,10 +8,22 @@ from .components import Models
 from .engine_set import EngineSet
 from .engines import EngineOptions, load_engines
 from .errors import EngineSetError, RequestError
-from .request import OutpaintRequest
+from .request import OutpaintRequest, all_names
 from .run import OutpaintResult, OutpaintRun
 
 __all__ = ["OutpaintPipeline"]
+
+OPTIONS = [
+    Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(OutpaintRequest, name, None)) for name in all_names()
+]
+COMPLETED = Signature(
+    [
+        Parameter("self", Parameter.POSITIONAL_ONLY),
+        Parameter("request", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=OutpaintRequest | None),
+        *OPTIONS,
+    ]
+)
+"""What an editor or a notebook offers for a call."""
 
 
 class OutpaintPipeline:
@@ -51,15 +64,28 @@ class OutpaintPipeline:
         return cls(Models.of(engine_set, engines), max_batch=max_batch)
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
-        """Run a request, or the request made of `fields`, to its end."""
-        run = self.steps(request or OutpaintRequest(**fields))
+        """Run a request, or the one that `OutpaintRequest.placed` makes of `fields`, to its end."""
+        run = self.steps(request, **fields)
         for _ in run:
             pass
         return run.result
 
-    def steps(self, request: OutpaintRequest) -> OutpaintRun:
+    def steps(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintRun:
         """A run to iterate over: one `Progress` a step, then `.result`. Stop iterating to cancel."""
+        if request is None:
+            request = OutpaintRequest.placed(**fields)
+        elif not isinstance(request, OutpaintRequest):
+            raise RequestError(
+                f"Give an OutpaintRequest, or options by name: image=..., prompt=...; not a {type(request).__name__} "
+                "without a name."
+            )
+        elif fields:
+            raise RequestError(f"Give either an OutpaintRequest or options by name, not both: {', '.join(fields)}.")
         return OutpaintRun(self.models, request, self.max_batch)
+
+    def __repr__(self) -> str:
+        unet = self.models.unet.engine
+        return f"<OutpaintPipeline {str(self.models.engine_set.folder)!r} on {unet.backend} ({unet.precision})>"
 
     def close(self) -> None:
         """Free the engines."""
@@ -73,3 +99,7 @@ class OutpaintPipeline:
     def __exit__(self, *_: object) -> None:
         """Close the pipeline."""
         self.close()
+
+
+for method in (OutpaintPipeline.__call__, OutpaintPipeline.steps):
+    method.__signature__ = COMPLETED  # type: ignore[attr-defined]

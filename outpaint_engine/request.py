@@ -4,21 +4,23 @@ Names follow diffusers and Segmind's SD1.5 Outpainting API. Ranges are those of 
 list; a service may narrow them.
 """
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
-from .canvas import Placement
+from .canvas import MAX_SIDE, WAYS, Placement, way_of
 from .denoise import LEVELS, Reuse
 from .errors import RequestError
+from .images import open_picture
 from .infill import INFILLS
+from .keywords import check_names
 from .noise import NOISES
 from .prompts import LONG_PROMPTS, WEIGHTINGS
 from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
 __all__ = ["MAX_SIDE", "OutpaintRequest"]
 
-MAX_SIDE = 4096
 MAX_PROMPT = 10_000
 MAX_SEED = 2**63 - 1
 
@@ -28,11 +30,12 @@ class OutpaintRequest:
     """One outpainting. Checked when made; a request that exists is one that can be tried.
 
     Raises:
-        RequestError: a field leaves its range; the message names the field, the range and the value.
+        RequestError: a field leaves its range, or its name is none; the message names the field, the range and the
+            value, or the name that was meant.
     """
 
-    image: Any
-    """A path, the bytes of an image file, a PIL image, or uint8 pixels of shape (height, width, 3 or 4)."""
+    image: Any = field(repr=False)
+    """A path, the bytes of an image file, a PIL image, uint8 pixels (height, width, 3 or 4), or an opened `Picture`."""
     prompt: str = ""
     negative_prompt: str | None = None
     """None, the empty string and the literal "NONE" all mean: no negative prompt."""
@@ -81,6 +84,42 @@ class OutpaintRequest:
     # The canvas before and after the model.
     infill: str = "auto"
     color_match: bool = True
+
+    def __new__(cls, *_: Any, **fields: Any) -> Self:
+        """Check the names, which the message of a TypeError would leave without advice."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        other = next((name for name in fields if name in (*WAYS["sides"], *WAYS["aspect"])), None)
+        if other:
+            raise RequestError(
+                f"{other} needs the picture's size: give it to pipe(...) or OutpaintRequest.placed(...)."
+            )
+        check_names(fields, names)
+        return super().__new__(cls)
+
+    @classmethod
+    def placed(cls, **fields: Any) -> Self:
+        """A request whose placement is said in any of the three ways: sides and aspect ratio beside the canvas.
+
+        `left`, `right`, `top` and `bottom` are pixels to add; `aspect` is "W:H", with `anchor`; see
+        `Placement.from_sides` and `Placement.from_aspect`. For these two the picture is opened here, once.
+
+        Raises:
+            RequestError: see the class; or the placement is said in several ways.
+            ImageError: the picture cannot be opened.
+        """
+        check_names(fields, all_names())
+        if "image" not in fields:
+            raise RequestError("image is missing: give a path, bytes, a PIL image or an array.")
+        names = (*sum(WAYS.values(), ()), "scale")
+        fields = {name: value for name, value in fields.items() if value is not None or name not in names}
+        if way_of(fields) in ("", "canvas"):
+            return cls(**fields)
+        for side in WAYS["sides"]:
+            _whole(side, fields.get(side, 0), 0, 16 * MAX_SIDE)
+        _number("scale", fields.get("scale", 1.0), 0.01, 100)
+        picture = open_picture(fields.pop("image"))
+        given = {name: fields.pop(name) for name in names if name in fields}
+        return cls(image=picture, **dataclasses.asdict(Placement.of(picture.size, given)), **fields)
 
     def __post_init__(self) -> None:
         """Check every field that can be checked without opening the picture."""
@@ -143,6 +182,12 @@ class OutpaintRequest:
         """The negative prompt with every way of saying "none" resolved to the empty string."""
         text = self.negative_prompt or ""
         return "" if text.strip().upper() == "NONE" else text
+
+
+def all_names() -> list[str]:
+    """Every option of `OutpaintRequest.placed`."""
+    own = [field.name for field in dataclasses.fields(OutpaintRequest)]
+    return own + [name for name in sum(WAYS.values(), ()) if name not in own]
 
 
 def _text(name: str, value: Any) -> None:

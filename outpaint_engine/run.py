@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ class OutpaintResult:
     images: "list[Image]"
     seeds: list[int]
     quality: list[QualityReport]
-    latents: Array
+    latents: Array = field(repr=False)
     plan: CanvasPlan
     notes: tuple[str, ...]
     timings: Timings

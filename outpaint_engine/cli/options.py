@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ..canvas import ANCHORS, Placement
+from ..canvas import ANCHORS, WAYS, Placement, way_of
 from ..denoise import Reuse
 from ..engines.base import PRECISIONS
 from ..errors import RequestError
@@ -13,8 +13,6 @@ from ..errors import RequestError
 __all__ = ["engine_options", "placement_of", "placement_options", "sampling_options"]
 
 Command = Callable[..., Any]
-CANVAS = ("width", "height", "offset_x", "offset_y")
-SIDES = ("left", "right", "top", "bottom")
 
 
 def placement_options(command: Command) -> Command:
@@ -132,27 +130,21 @@ def engine_options(command: Command) -> Command:
 
 def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
     """Take the placement options out of `given` and work them out for a picture of `size` (width, height)."""
-    options = {name: given.pop(name) for name in (*CANVAS, *SIDES, "aspect", "anchor", "scale")}
-    scale = 1.0 if options["scale"] is None else options["scale"]
-    if not 0.01 <= scale <= 100:
-        raise RequestError(f"scale must be a number from 0.01 to 100, not {scale:g}.")
-    canvas, sides = ({name: options[name] for name in names if options[name] is not None} for names in (CANVAS, SIDES))
-    ways = [
-        name for name, used in (("--width/--height", canvas), ("sides", sides), ("--aspect", options["aspect"])) if used
-    ]
-    if len(ways) > 1:
-        raise click.UsageError(f"Say the placement in one way, not several: {' and '.join(ways)} were given.")
-    if sides:
-        return Placement.from_sides(size, **sides, scale=scale)
-    if options["aspect"]:
-        return Placement.from_aspect(size, options["aspect"], options["anchor"] or "center", scale)
-    if not canvas:
+    options = {name: given.pop(name) for name in (*sum(WAYS.values(), ()), "scale")}
+    options = {name: value for name, value in options.items() if value is not None}
+    if not 0.01 <= options.get("scale", 1) <= 100:
+        raise RequestError(f"scale must be a number from 0.01 to 100, not {options['scale']:g}.")
+    try:
+        way = way_of(options)
+    except RequestError as error:
+        raise click.UsageError(str(error)) from error
+    if not way:
         raise click.UsageError(
             "Say how far to extend: --left/--right/--top/--bottom PIXELS, --aspect W:H, or --width and --height."
         )
-    if "width" not in canvas or "height" not in canvas:
+    if way == "canvas" and not {"width", "height"} <= options.keys():
         raise click.UsageError("--width and --height are needed together; --offset-x and --offset-y go with them.")
-    return Placement(**canvas, scale=scale)
+    return Placement.of(size, options)
 
 
 def _reuse(context: click.Context, parameter: click.Parameter, value: str) -> str | Reuse:

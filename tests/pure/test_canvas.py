@@ -61,6 +61,41 @@ def test_transparent_pixels_count_as_unknown() -> None:
     assert found.unknown[:, :16].all() and not found.unknown[:, 16:].any()
 
 
+def test_what_is_painted_because_it_is_transparent_is_said() -> None:
+    opaque = np.ones((32, 32), bool)
+    opaque[:8] = False
+    assert plan((32, 32), Placement(64, 32), 0, opaque).warnings == (
+        "25% of the visible picture is transparent, so it is painted. Drop its alpha to keep it.",
+    )
+
+
+def test_a_mask_that_takes_nearly_everything_is_said() -> None:
+    holes = np.ones((68, 68), bool)
+    holes[::7, ::7] = False
+    assert plan((68, 68), Placement(68, 68), 3, holes).warnings[1] == (
+        "Only 2.92% of the visible picture is kept; the rest of it is painted anew."
+    )
+    assert plan((64, 64), Placement(512, 512), 0).warnings == (
+        "98.44% of the canvas is painted: the model has little of the picture to go by. "
+        "Use a larger scale or a smaller canvas.",
+    )
+
+
+@pytest.mark.parametrize("options", [{"left": 4000}, {"aspect": "16:9", "scale": 10.0}, {"top": 3900, "bottom": 200}])
+def test_a_canvas_beyond_the_limit_is_said_with_its_size_the_limit_and_the_remedy(options: dict[str, object]) -> None:
+    with pytest.raises(RequestError, match=r"The canvas would be \d+x\d+, and a side has at most 4096.*scale below"):
+        Placement.of((400, 300), options)
+
+
+def test_the_three_ways_to_say_a_placement_are_told_apart_by_their_options() -> None:
+    assert Placement.of((64, 64), {"left": 64}) == Placement.of((64, 64), {"aspect": "2:1", "anchor": "right"})
+    assert Placement.of((64, 64), {"left": 64}) == Placement.of((64, 64), {"width": 128, "height": 64, "offset_x": 64})
+    with pytest.raises(RequestError, match="in one way, not several: width and left were given"):
+        Placement.of((64, 64), {"left": 64, "width": 128})
+    with pytest.raises(RequestError, match="anchor goes with aspect"):
+        Placement.of((64, 64), {"anchor": "left"})
+
+
 def test_a_picture_without_an_opaque_pixel_is_refused() -> None:
     with pytest.raises(RequestError, match="transparent"):
         plan((32, 32), Placement(64, 32), 0, np.zeros((32, 32), bool))
@@ -131,7 +166,7 @@ def test_scale_comes_before_sides_and_aspect() -> None:
     assert Placement.from_aspect((400, 200), "1:1", "top", 0.32) == Placement(128, 128, 0.32, 0, 0)
 
 
-@pytest.mark.parametrize("aspect", ["16", "a:b", "0:1", "1:0", "1000:1", "nan:1", "16:9:4"])
-def test_a_senseless_aspect_ratio_is_refused(aspect: str) -> None:
+@pytest.mark.parametrize("aspect", ["16", 1.5, "a:b", "0:1", "1:0", "1000:1", "nan:1", "16:9:4"])
+def test_a_senseless_aspect_ratio_is_refused(aspect: object) -> None:
     with pytest.raises(RequestError, match="aspect must be two numbers like 16:9"):
         Placement.from_aspect((64, 64), aspect)

@@ -56,6 +56,10 @@ def test_every_public_name_exists(name: str) -> None:
     assert getattr(outpaint_engine, name)
 
 
+def test_completion_shows_the_public_names() -> None:
+    assert set(dir(outpaint_engine)) == set(outpaint_engine.__all__)
+
+
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'magic'"):
         _ = outpaint_engine.magic

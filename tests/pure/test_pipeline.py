@@ -1,12 +1,20 @@
 """The whole pipeline on a model of a few lines of numpy: geometry, seeds, cancelling, guarantees."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from outpaint_engine import EngineSetError, NumericalError, OutpaintError, OutpaintPipeline, OutpaintRequest
+from outpaint_engine import (
+    EngineSetError,
+    NumericalError,
+    OutpaintError,
+    OutpaintPipeline,
+    OutpaintRequest,
+    RequestError,
+)
 from outpaint_engine.run import pictures_per_call
 
 from ..conftest import toy_unet
@@ -165,3 +173,28 @@ def test_transparent_pixels_are_painted_and_opaque_ones_kept(toy: Toy, picture: 
     out = np.asarray(result.images[0])
     assert np.array_equal(out[:, 32:], picture[:, 32:])
     assert not np.array_equal(out[:, :32], picture[:, :32])
+
+
+def test_sides_and_aspect_are_options_of_a_call(toy: Toy, picture: np.ndarray) -> None:
+    quick = {"num_inference_steps": 1, "seed": 0}
+    assert toy()(image=picture, left=96, right=96, **quick).images[0].size == (256, 48)
+    assert toy()(image=picture, aspect="16:9", **quick).images[0].size == (88, 48)
+
+
+def test_a_request_is_given_alone_or_as_options_by_name(toy: Toy, picture: np.ndarray) -> None:
+    with pytest.raises(RequestError, match="not both: seed"):
+        toy()(OutpaintRequest(image=picture, **WIDE), seed=3)
+    with pytest.raises(RequestError, match="options by name"):
+        toy()("sunset sea", image=picture)
+
+
+def test_what_is_printed_of_a_result_says_what_it_is_without_arrays(toy: Toy, picture: np.ndarray) -> None:
+    result = toy()(image=picture, **WIDE)
+    assert "seeds=" in repr(result) and "images=" in repr(result)
+    assert "array" not in repr(result) and len(repr(result)) < 2500
+
+
+def test_a_notebook_is_offered_every_option_of_a_call(toy: Toy) -> None:
+    offered = inspect.signature(toy().__call__).parameters
+    assert {"image", "prompt", "left", "aspect", "width", "num_inference_steps", "seed"} <= offered.keys()
+    assert offered["guidance_scale"].default == 7.5

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from outpaint_engine import OutpaintRequest, RequestError
+from outpaint_engine import OutpaintRequest, Placement, RequestError
 
 REFUSED = [
     ({"num_inference_steps": 0}, "num_inference_steps must be a whole number from 1 to 1000, not 0."),
@@ -67,3 +67,61 @@ def test_every_way_of_saying_no_negative_prompt_means_none(none: str | None) -> 
 
 def test_a_negative_prompt_is_kept_as_written() -> None:
     assert OutpaintRequest(image=None, negative_prompt="None of that").negative_text == "None of that"
+
+
+UNKNOWN = [
+    ("steps", "Did you mean num_inference_steps?"),
+    ("mask_image", "where the image is transparent"),
+    ("generator", "Give seed=7 for torch.Generator().manual_seed(7)"),
+    ("negative", "Did you mean negative_prompt?"),
+    ("guidence_scale", "Did you mean guidance_scale?"),
+    ("lft", "Did you mean left?"),
+    ("zzz", "There are: image, prompt, "),
+]
+
+
+@pytest.mark.parametrize(("name", "advice"), UNKNOWN)
+def test_an_unknown_option_is_refused_with_the_name_that_was_meant(name: str, advice: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        OutpaintRequest.placed(image=None, **{name: 1})
+    assert str(refused.value).startswith(f"There is no option {name!r}. ") and advice in str(refused.value)
+
+
+def test_a_request_made_directly_names_what_was_meant_too() -> None:
+    with pytest.raises(RequestError, match="There is no option 'steps'. Did you mean num_inference_steps?"):
+        OutpaintRequest(image=None, steps=4)
+    with pytest.raises(RequestError, match="left needs the picture's size"):
+        OutpaintRequest(image=None, left=96)
+
+
+def test_a_placement_may_be_said_in_three_ways_and_opens_the_picture_once(picture: np.ndarray) -> None:
+    sides = OutpaintRequest.placed(image=picture, left=96, right=96, prompt="sea")
+    assert (sides.width, sides.height, sides.offset_x, sides.prompt) == (256, 48, 96, "sea")
+    assert sides.image.size == (64, 48)
+    aspect = OutpaintRequest.placed(image=picture, aspect="16:9", anchor="left", scale=2.0)
+    assert (aspect.width, aspect.height, aspect.scale) == (168, 96, 2.0)
+    canvas = OutpaintRequest.placed(image=picture, width=128, height=64, scale=0.5, offset_x=8)
+    assert canvas.placement == Placement(128, 64, 0.5, 8, 0) and canvas.image is picture
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"left": 9, "width": 128}, "in one way, not several"),
+        ({"left": "9"}, "left must be a whole number"),
+        ({"left": -9}, "left must be a whole number from 0"),
+        ({"aspect": "wide"}, "aspect must be two numbers"),
+        ({"aspect": "16:9", "anchor": "middle"}, "anchor must be one of"),
+        ({"left": 9, "scale": "big"}, "scale must be a number"),
+        ({"left": 5000}, "The canvas would be 5064x48, and a side has at most"),
+    ],
+)
+def test_a_placement_that_cannot_be_is_refused_by_its_own_name(
+    picture: np.ndarray, fields: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        OutpaintRequest.placed(image=picture, **fields)
+
+
+def test_what_is_printed_of_a_request_leaves_its_picture_out(picture: np.ndarray) -> None:
+    assert len(repr(OutpaintRequest(image=bytes(10_000)))) < 1000
