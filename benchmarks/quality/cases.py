@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
 def scene_cases(count: int, side: int, extend: str) -> Iterator[Case]:
     """Scenes that no part of the demo was trained on, every time of day and kind equally often."""
-    from outpaint_export.demo.scenes import HELD_OUT_SEED, draw, scenes
+    from demo_model.scenes import HELD_OUT_SEED, draw, scenes
 
     for scene in islice(scenes(HELD_OUT_SEED, count), count):
         fields = {"prompt": scene.caption, "seed": scene.seed}
