@@ -5,6 +5,7 @@ list; a service may narrow them.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, Self
@@ -19,10 +20,16 @@ from .noise import NOISES
 from .prompts import LONG_PROMPTS, WEIGHTINGS
 from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
-__all__ = ["MAX_SIDE", "OutpaintRequest"]
+__all__ = ["MAX_SIDE", "SPEEDS", "OutpaintRequest"]
 
 MAX_PROMPT = 10_000
 MAX_SEED = 2**63 - 1
+SPEEDS: Mapping[str, Mapping[str, Any]] = {
+    "exact": {},
+    "balanced": {"scheduler": "UniPC", "num_inference_steps": 15},
+    "fast": {"scheduler": "UniPC", "num_inference_steps": 8},
+}
+"""What `speed` stands for, from the curve in docs/speed.md. What a caller states beside it comes first."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ class OutpaintRequest:
             raise RequestError(
                 f"{other} needs the picture's size: give it to pipe(...) or OutpaintRequest.placed(...)."
             )
+        if "speed" in fields:
+            raise RequestError("speed stands for other options: give it to pipe(...) or OutpaintRequest.placed(...).")
         check_names(fields, names)
         return super().__new__(cls)
 
@@ -101,7 +110,8 @@ class OutpaintRequest:
         """A request whose placement is said in any of the three ways: sides and aspect ratio beside the canvas.
 
         `left`, `right`, `top` and `bottom` are pixels to add; `aspect` is "W:H", with `anchor`; see
-        `Placement.from_sides` and `Placement.from_aspect`. For these two the picture is opened here, once.
+        `Placement.from_sides` and `Placement.from_aspect`. For these two the picture is opened here, once. `speed` is
+        a name of `SPEEDS`.
 
         Raises:
             RequestError: see the class; or the placement is said in several ways.
@@ -110,6 +120,9 @@ class OutpaintRequest:
         check_names(fields, all_names())
         if "image" not in fields:
             raise RequestError("image is missing: give a path, bytes, a PIL image or an array.")
+        speed = fields.pop("speed", "exact")
+        _one_of("speed", speed, tuple(SPEEDS))
+        fields = {**SPEEDS[speed], **fields}
         names = (*sum(WAYS.values(), ()), "scale")
         fields = {name: value for name, value in fields.items() if value is not None or name not in names}
         if way_of(fields) in ("", "canvas"):
@@ -187,7 +200,7 @@ class OutpaintRequest:
 def all_names() -> list[str]:
     """Every option of `OutpaintRequest.placed`."""
     own = [field.name for field in dataclasses.fields(OutpaintRequest)]
-    return own + [name for name in sum(WAYS.values(), ()) if name not in own]
+    return [*own, *(name for name in sum(WAYS.values(), ()) if name not in own), "speed"]
 
 
 def _text(name: str, value: Any) -> None:

@@ -65,8 +65,14 @@ def sampling_options(command: Command) -> Command:
             is_flag=True,
             help="For the negative prompt too, as in the web UI, not in diffusers.",
         ),
-        click.option("--scheduler", default="DDIM", show_default=True, help="See `outpaint schedulers`."),
-        click.option("--steps", "num_inference_steps", type=int, default=25, show_default=True),
+        click.option(
+            "--speed",
+            default="exact",
+            show_default=True,
+            help="exact, balanced or fast: stands for scheduler, steps and reuse. See docs/speed.md.",
+        ),
+        click.option("--scheduler", help="See `outpaint schedulers`. [DDIM, or as --speed has it]"),
+        click.option("--steps", "num_inference_steps", type=int, help="[25, or as --speed has it]"),
         click.option(
             "--strength", type=float, default=1.0, show_default=True, help="Share of the steps run, in (0, 1]."
         ),
@@ -94,9 +100,7 @@ def sampling_options(command: Command) -> Command:
         click.option(
             "--reuse",
             callback=_reuse,
-            default="off",
-            show_default=True,
-            help="off, careful, fast, or N: run the UNet whole in every Nth step only. See docs/speed.md.",
+            help="off, careful, fast, or N: run the UNet whole in every Nth step only. [off, or as --speed has it]",
         ),
         click.option("--eta", type=float, default=0.0, show_default=True, help="DDIM's randomness, 0 to 1."),
         click.option("--seed", type=int, default=-1, show_default=True, help="-1 draws one and says which."),
@@ -147,9 +151,9 @@ def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
     return Placement.of(size, options)
 
 
-def _reuse(context: click.Context, parameter: click.Parameter, value: str) -> str | Reuse:
+def _reuse(context: click.Context, parameter: click.Parameter, value: str | None) -> str | Reuse | None:
     """A level by its name, or a number of steps."""
-    return Reuse(int(value)) if value.isascii() and value.isdigit() else value
+    return Reuse(int(value)) if value and value.isascii() and value.isdigit() else value
 
 
 def _added(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

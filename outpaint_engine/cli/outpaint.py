@@ -48,7 +48,9 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     suffix = _suffix(target)
     picture = _picture(source)
     placement = placement_of(picture.size, options)
-    request = OutpaintRequest(image=_array(picture), **dataclasses.asdict(placement), **options)
+    # What `--speed` stands for and nobody stated is left to it.
+    stated = {name: value for name, value in options.items() if value is not None}
+    request = OutpaintRequest.placed(image=_array(picture), **dataclasses.asdict(placement), **stated)
     targets = _targets(target, request.num_images)
     chosen = EngineOptions(**loading, buckets=(bucket_of(request, batch),))
     with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen, max_batch=batch) as pipe:

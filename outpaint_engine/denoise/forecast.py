@@ -14,8 +14,8 @@ __all__ = ["Trend", "forecast", "whole_calls"]
 
 
 def whole_calls(calls: range, every: int) -> frozenset[int]:
-    """The first two of `calls` and every `every`-th after: two points make a line."""
-    return frozenset((*calls[:1], *calls[1::every]))
+    """Every `every`-th of `calls`, from the first, and the last: what it gives is not corrected by a later one."""
+    return frozenset((*calls[::every], *calls[-1:]))
 
 
 class Trend:
@@ -34,8 +34,11 @@ class Trend:
         self._points = [*(each for each in self._points[-1:] if len(each[1]) >= len(value)), (t, value)]
 
     def at(self, t: float, rows: int) -> Array:
-        """The line's value at timestep `t`, for a call of `rows` rows; needs two points of at least as many."""
-        (before, older), (latest, newer) = self._points
+        """The line's value at timestep `t`, for a call of `rows` rows; of one point, that one's."""
+        latest, newer = self._points[-1]
+        if len(self._points) == 1:
+            return newer[-rows:]
+        before, older = self._points[0]
         ahead = np.float32(self._damping * (t - latest) / (latest - before))
         return newer[-rows:] + ahead * (newer[-rows:] - older[-rows:])
 

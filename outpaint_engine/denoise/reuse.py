@@ -20,7 +20,7 @@ FORECAST = frozenset({"DDIM", "Euler"})
 
 @dataclass(frozen=True)
 class Reuse:
-    """The UNet is run whole in every `every`-th call, and in the first two; 1 is every call.
+    """The UNet is run whole in every `every`-th call, from the first, and in the last; 1 is every call.
 
     `damping` shortens the slope of the forecasts, from 0 (the latest value is used again) to 1; None takes what was
     measured best for the guidance scale.
@@ -72,7 +72,7 @@ class Reuse:
     def whole_calls(self, calls: int, guided: range) -> frozenset[int]:
         """Which of a run's `calls` are whole; guidance in the calls `guided` adds rows that no forecast knows."""
         begin = guided.start if guided else 0
-        return whole_calls(range(begin), self.every) | whole_calls(range(begin, calls), self.every)
+        return whole_calls(range(calls), self.every) | whole_calls(range(begin, calls), self.every)
 
     def applied(self, predict: Predict, whole: frozenset[int], guidance_scale: float) -> Predict:
         """`predict` with this reuse, for one run whose calls `whole` are whole."""
