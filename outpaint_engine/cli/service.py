@@ -1,6 +1,5 @@
 """`outpaint serve` and `outpaint keys`: the HTTP service and its accounts. Needs the extra `serve`."""
 
-import dataclasses
 import datetime
 import importlib.util
 import ipaddress
@@ -21,8 +20,8 @@ from .options import engine_options
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from ..service.accounts import Accounts
-    from ..service.store import Store
+    from ..service.queue.accounts import Accounts
+    from ..service.queue.store import Store
 
 __all__ = ["keys", "serve"]
 
@@ -52,23 +51,23 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
     outpaint serve
     """  # noqa: D301 - click keeps the lines after the character \b
     _check_installed()
-    from ..service.accounts import Accounts
     from ..service.app import create_app
     from ..service.configuration import Configuration
-    from ..service.results import Results
+    from ..service.queue.accounts import Accounts
+    from ..service.queue.files import Files
     from ..shared import SharedPipeline
 
     path = options["configuration"]
     configuration = Configuration.read(path) if path else Configuration()
     if options["workers"]:
-        configuration = dataclasses.replace(configuration, workers=options["workers"])
+        configuration = configuration.with_(workers=options["workers"])
     with closing(_store(url)) as store:
         _check_exposure(host, Accounts(store))
         listening = _bound(host, port)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        if options["public_url"] or configuration.public_url == Configuration.public_url:
-            configuration = dataclasses.replace(configuration, public_url=options["public_url"] or address)
-        results = Results(options["results"])
+        if options["public_url"] or "public_url" not in configuration.model_fields_set:
+            configuration = configuration.with_(public_url=options["public_url"] or address)
+        files = Files(options["results"])
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         side = configuration.canvas_default
         chosen = EngineOptions(
@@ -82,7 +81,7 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
             load_twice=configuration.load_twice,
         )
         with listening, model:
-            _listen(create_app(configuration, store, results, model), listening, address)
+            _listen(create_app(configuration, store, files, model), listening, address)
 
 
 @click.group()
@@ -144,13 +143,13 @@ def _check_installed() -> None:
 
 def _store(url: str) -> "Store":
     _check_installed()
-    from ..service.store import Store
+    from ..service.queue.store import Store
 
     return Store(url)
 
 
 def _accounts(store: "Store") -> "Accounts":
-    from ..service.accounts import Accounts
+    from ..service.queue.accounts import Accounts
 
     return Accounts(store)
 
@@ -158,7 +157,7 @@ def _accounts(store: "Store") -> "Accounts":
 def _micros(amount: str) -> int:
     from decimal import Decimal, InvalidOperation
 
-    from ..service.configuration import MICROS
+    from ..service.queue.ledger import MICROS
 
     try:
         micros = Decimal(amount) * MICROS
@@ -170,7 +169,7 @@ def _micros(amount: str) -> int:
 
 
 def _credits_text(micros: int) -> str:
-    from ..service.configuration import credits_text
+    from ..service.queue.ledger import credits_text
 
     return credits_text(micros)
 

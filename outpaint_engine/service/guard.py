@@ -4,17 +4,24 @@ import logging
 import time
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .answers import error_answer
 from .failures import record_failure
 from .metrics import Metrics
+from .refusals import Broken, Refusal
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "answer"]
 
 log = logging.getLogger("outpaint_engine.service")
 
 SAFE = ((b"cache-control", b"private, no-store"), (b"x-content-type-options", b"nosniff"))
+
+
+def answer(refusal: Refusal) -> JSONResponse:
+    """The HTTP answer that a refusal is."""
+    wait = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
+    return JSONResponse({"error": refusal.sentence}, refusal.status, refusal.headers | wait)
 
 
 class Guard:
@@ -42,9 +49,9 @@ class Guard:
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
-            identity = record_failure(error, "a request")
+            broken = Broken(sentence=f"Internal error {record_failure(error, 'a request')}.")
             if not status:
-                await error_answer(500, f"Internal error {identity}.")(scope, receive, watched)
+                await answer(broken)(scope, receive, watched)
         finally:
             self._note(scope, status, time.perf_counter() - began)
 

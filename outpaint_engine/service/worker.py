@@ -15,10 +15,10 @@ from ..shared import SharedPipeline
 from .bell import Bell
 from .configuration import Configuration
 from .failures import record_failure
-from .jobs import Reason
-from .leases import Claim, Leases
 from .metrics import Metrics
-from .results import Results
+from .queue.files import Files
+from .queue.leases import Claim, Leases
+from .queue.tables import Reason
 
 __all__ = ["Workers"]
 
@@ -30,10 +30,12 @@ PREVIEW_SIDE = 256
 class Workers:
     """`configuration.workers` threads that share a model, and one that deletes what is old."""
 
-    def __init__(self, model: SharedPipeline, leases: Leases, results: Results, configuration: Configuration) -> None:
-        self._model, self._leases, self._results = model, leases, results
-        self._configuration = configuration
-        self.bell, self.metrics = Bell(), Metrics()
+    def __init__(
+        self, model: SharedPipeline, leases: Leases, files: Files, configuration: Configuration, metrics: Metrics
+    ) -> None:
+        self._model, self._leases, self._files = model, leases, files
+        self._configuration, self._metrics = configuration, metrics
+        self.bell = Bell()
         self._wake, self._stopping, self._warming = threading.Semaphore(0), threading.Event(), threading.Lock()
         self._threads: list[threading.Thread] = []
         self.warm = False
@@ -92,7 +94,7 @@ class Workers:
     def _run(self, claim: Claim) -> None:
         """Run one job to one of its ends; errors of the store and the disk are the caller's."""
         job = claim.job
-        self.metrics.queue_wait.observe(max(0.0, (job.started or 0) - job.created))
+        self._metrics.queue_wait.observe(max(0.0, (job.started or 0) - job.created))
         try:
             outcome = self._paint(claim)
             self.last_run_fine = self.last_run_fine or outcome == "completed"
@@ -103,7 +105,7 @@ class Workers:
         except Exception as error:
             self.last_run_fine = False
             outcome = self._failed(claim, "internal", f"Internal error {record_failure(error, 'a run')}.")
-        self.metrics.ended.labels(outcome).inc()
+        self._metrics.ended.labels(outcome).inc()
         self.bell.ring(job.id)
 
     def _failed(self, claim: Claim, reason: Reason, sentence: str) -> str:
@@ -111,10 +113,10 @@ class Workers:
 
     def _paint(self, claim: Claim) -> str:
         began, kept = time.perf_counter(), claim
-        request = OutpaintRequest(image=self._results.picture(claim.job.id), **claim.job.fields)
+        request = OutpaintRequest(image=self._files.picture(claim.job.id), **json.loads(claim.job.fields))
         with self._model.steps(request) as run:
             for progress in run:
-                self.metrics.steps.inc()
+                self._metrics.steps.inc()
                 beaten, preview_asked = self._leases.beat(kept, progress.step, progress.steps)
                 if beaten is None:
                     return "lost"
@@ -127,8 +129,8 @@ class Workers:
         result = run.result
         jpeg = encode(result.images[0], ".jpg")
         for stage, seconds in result.timings.stages.items():
-            self.metrics.inference.labels(stage).observe(seconds)
-        self.metrics.inference.labels("unet").observe(sum(result.timings.steps))
+            self._metrics.inference.labels(stage).observe(seconds)
+        self._metrics.inference.labels("unet").observe(sum(result.timings.steps))
         published = self._leases.publish(kept, jpeg, _report(result), time.perf_counter() - began)
         return "completed" if published else "lost"
 

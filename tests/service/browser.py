@@ -7,15 +7,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.app import create_app
-from outpaint_engine.service.configuration import MICROS, Configuration
-from outpaint_engine.service.results import Results
-from outpaint_engine.service.store import Store
+from outpaint_engine.service.configuration import Configuration
+from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.files import Files
+from outpaint_engine.service.queue.ledger import MICROS
+from outpaint_engine.service.queue.store import Store
 from outpaint_engine.shared import SharedPipeline
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def served(folder: Path, configuration: Configuration) -> Iterator[Served]:
         store = stack.enter_context(contextlib.closing(Store(f"sqlite:///{folder / 'store.db'}")))
         key = Accounts(store).create_key("visitor", 100 * MICROS)
         model = stack.enter_context(SharedPipeline.from_pretrained("demo", device="cpu", at_once=configuration.workers))
-        app = create_app(replace(configuration, public_url=url), store, Results(folder / "results"), model)
+        app = create_app(configuration.with_(public_url=url), store, Files(folder / "results"), model)
         server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_config=None, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import httpx2
 
 from outpaint_engine.engines.base import usable_cores
-from outpaint_engine.service.accounts import Accounts
-from outpaint_engine.service.store import Store
+from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.store import Store
 
 ROUNDS, ALONE, TOGETHER, CLIENTS, CROWD = 3, 6, 16, 8, 200
 SIDE, STEPS = 256, 10

@@ -18,12 +18,13 @@ import uvicorn
 from PIL import Image
 from sqlalchemy import select
 
-from outpaint_engine.service.accounts import Accounts
 from outpaint_engine.service.app import create_app
-from outpaint_engine.service.configuration import MICROS, Configuration
-from outpaint_engine.service.results import Results
-from outpaint_engine.service.store import Store
-from outpaint_engine.service.tables import jobs
+from outpaint_engine.service.configuration import Configuration
+from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.files import Files
+from outpaint_engine.service.queue.ledger import MICROS
+from outpaint_engine.service.queue.store import Store
+from outpaint_engine.service.queue.tables import Job
 from outpaint_engine.shared import SharedPipeline
 
 from ..conftest import toy_pipeline, toy_unet
@@ -96,8 +97,8 @@ class Running:
         return said if said["status"] in ("COMPLETED", "FAILED") else None
 
     def states(self) -> list[str]:
-        with self.store.reading() as connection:
-            return list(connection.execute(select(jobs.c.state)).scalars())
+        with self.store.reading() as session:
+            return list(session.scalars(select(Job.state)))
 
     @property
     def balance(self) -> int:
@@ -122,7 +123,7 @@ def servers(folder: Path) -> Iterator[Callable[..., Running]]:
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         configuration = Configuration(**SMALL | {"public_url": url} | changes)
-        store, results = Store(f"sqlite:///{folder}/store.db"), Results(folder / "results")
+        store, results = Store(f"sqlite:///{folder}/store.db"), Files(folder / "results")
         accounts = Accounts(store)
         model = SharedPipeline(toy_pipeline(unet=unet), configuration.workers)
         app = create_app(configuration, store, results, model)

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 
 from outpaint_engine.cli import cli
 from outpaint_engine.errors import BackendUnavailable
-from outpaint_engine.service.accounts import Accounts
-from outpaint_engine.service.store import Store
+from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.store import Store
 from outpaint_engine.shared import SharedPipeline
 
 from .running import until
@@ -109,7 +109,7 @@ def test_the_demo_is_served_and_stops_when_asked(tmp_path: Path, body: dict[str,
         httpx2.Client(base_url=address, headers={"x-api-key": key}, timeout=30) as client,
     ):
         try:
-            until(lambda: answers(client), 30)
+            until(lambda: answers(client), 90)
             answer = client.post("/v1/sd1.5-outpaint", json=body)
             process.send_signal(signal.SIGTERM)
             said = process.communicate(timeout=20)[1].decode()

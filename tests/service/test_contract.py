@@ -10,25 +10,29 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
-from outpaint_engine.service import intake
-from outpaint_engine.service.answers import Refusal
-from outpaint_engine.service.configuration import Configuration, credits_text
-from outpaint_engine.service.contract import body_schema, order_from
-from outpaint_engine.service.documents import EXAMPLE
-from outpaint_engine.service.fetch import FetchLimits, TooLarge
+from outpaint_engine.service.configuration import Configuration
+from outpaint_engine.service.pictures import intake
+from outpaint_engine.service.pictures.fetch import FetchLimits, TooManyBytes
+from outpaint_engine.service.queue.ledger import credits_text
+from outpaint_engine.service.refusals import Refusal
+from outpaint_engine.service.routes.schema import EXAMPLE, Asked, Contract
 
 from .running import encoded
 
 DEFAULT = Configuration()
 
 
+def asked(body: dict[str, Any], configuration: Configuration = DEFAULT) -> Asked:
+    return Contract(configuration).read(json.dumps(body).encode())
+
+
 def order(body: dict[str, Any], configuration: Configuration = DEFAULT) -> Any:
-    return order_from(json.dumps(body).encode(), configuration)
+    return asked(body, configuration).order
 
 
 def refusal(content: bytes, configuration: Configuration = DEFAULT) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        order_from(content, configuration)
+        Contract(configuration).read(content)
     return caught.value
 
 
@@ -144,7 +148,7 @@ def test_null_in_an_optional_field_is_as_if_it_were_not_sent(body: dict[str, Any
     without = {name: value for name, value in body.items() if name != field}
     with_null = order(without | {field: None})
     assert with_null.fields.keys() == order(without).fields.keys()
-    assert with_null.fingerprint == order(without).fingerprint
+    assert asked(without | {field: None}).fingerprint == asked(without).fingerprint
     assert all(value is not None or name == "negative_prompt" for name, value in with_null.fields.items())
 
 
@@ -156,7 +160,7 @@ def test_base64_is_measured_before_it_is_decoded(body: dict[str, Any]) -> None:
 
 def test_a_picture_by_url_has_the_same_limit(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(_: str, limits: FetchLimits) -> bytes:
-        raise TooLarge(f"more than {limits.max_bytes}")
+        raise TooManyBytes(f"more than {limits.max_bytes}")
 
     monkeypatch.setattr(intake, "fetch_image", endless)
     small = Configuration(max_image_bytes=1000, max_body_bytes=2000)
@@ -197,8 +201,8 @@ def test_an_animation_is_refused(body: dict[str, Any]) -> None:
 
 def test_spacing_and_order_do_not_change_the_fingerprint(body: dict[str, Any]) -> None:
     turned = json.dumps(dict(reversed(body.items())), indent=3).encode()
-    assert order(body).fingerprint == order_from(turned, DEFAULT).fingerprint
-    assert order(body | {"seed": 8}).fingerprint != order(body).fingerprint
+    assert asked(body).fingerprint == Contract(DEFAULT).read(turned).fingerprint
+    assert asked(body | {"seed": 8}).fingerprint != asked(body).fingerprint
 
 
 def test_the_example_of_the_document_is_taken() -> None:
@@ -206,8 +210,8 @@ def test_the_example_of_the_document_is_taken() -> None:
 
 
 def test_the_schema_follows_the_configuration() -> None:
-    properties = body_schema(Configuration(canvas_sides=(256,), canvas_default=256))["properties"]
-    assert properties["img_width"] == {"description": "Canvas side in pixels.", "enum": [256, None], "default": 256}
+    properties = Contract(Configuration(canvas_sides=(256,), canvas_default=256)).sent["properties"]
+    assert properties["img_width"]["enum"] == [256, None] and properties["img_width"]["default"] == 256
     assert properties["num_inference_steps"]["minimum"] == 25
 
 

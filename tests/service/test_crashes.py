@@ -23,13 +23,12 @@ import httpx2
 import pytest
 from sqlalchemy import func, select, text
 
-from outpaint_engine.service import ledger
-from outpaint_engine.service.accounts import Accounts
-from outpaint_engine.service.failpoints import FAILPOINTS
-from outpaint_engine.service.store import Store
-from outpaint_engine.service.tables import accounts, jobs
-from outpaint_engine.service.tables import ledger as entries
+from outpaint_engine.service.queue import ledger
+from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.store import Store
+from outpaint_engine.service.queue.tables import Account, Entry, Job
 
+from .failpoints import FAILPOINTS
 from .running import until
 from .toy_server import main, url_of
 
@@ -162,21 +161,21 @@ def a_day(client: httpx2.Client, url: str, body: dict[str, Any]) -> list[str]:
 
 
 def all_ended(store: Store) -> bool:
-    with store.reading() as connection:
-        ended = jobs.c.state.in_(("COMPLETED", "FAILED"))
-        return not connection.execute(select(func.count()).where(~ended)).scalar_one()
+    with store.reading() as session:
+        ended = Job.state.in_(("COMPLETED", "FAILED"))
+        return not session.scalar(select(func.count()).where(~ended))
 
 
 def check_books(store: Store, folder: Path) -> None:
     """The ledger adds up to the balance, every hold is settled once, and every result that is named is there."""
-    with store.reading() as connection:
-        balance = connection.execute(select(accounts.c.balance)).scalar_one()
-        total = connection.execute(select(func.sum(entries.c.amount))).scalar_one()
-        completed = connection.execute(select(jobs).where(jobs.c.state == "COMPLETED")).all()
-        captures = connection.execute(select(entries.c.job).where(entries.c.kind == "capture")).scalars().all()
-        holds = connection.execute(select(func.count()).where(entries.c.kind == "hold")).scalar_one()
-        count = connection.execute(select(func.count()).select_from(jobs)).scalar_one()
-        assert ledger.open_holds(connection) == 0
+    with store.reading() as session:
+        balance = session.scalar(select(Account.balance))
+        total = session.scalar(select(func.sum(Entry.amount)))
+        completed = session.scalars(select(Job).where(Job.state == "COMPLETED")).all()
+        captures = session.scalars(select(Entry.job).where(Entry.kind == "capture")).all()
+        holds = session.scalar(select(func.count()).where(Entry.kind == "hold"))
+        count = session.scalar(select(func.count()).select_from(Job))
+        assert ledger.open_holds(session) == 0
     assert balance == total == GRANTED - sum(job.price for job in completed)
     assert sorted(captures) == sorted(job.id for job in completed)
     assert holds == count
@@ -244,6 +243,6 @@ def test_two_processes_share_a_store_and_one_finishes_what_the_other_died_on(
         assert until(lambda: doomed.code, 30) == -signal.SIGKILL
         until(lambda: all_ended(store), 20)
     check_books(store, folder)
-    with store.reading() as connection:
-        assert set(connection.execute(select(jobs.c.state)).scalars()) == {"COMPLETED"}
+    with store.reading() as session:
+        assert set(session.scalars(select(Job.state))) == {"COMPLETED"}
     store.close()

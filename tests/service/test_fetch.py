@@ -11,11 +11,11 @@ from contextlib import contextmanager
 import pytest
 
 from outpaint_engine.errors import ImageError
-from outpaint_engine.service import intake
-from outpaint_engine.service.addresses import is_public
-from outpaint_engine.service.answers import Refusal
 from outpaint_engine.service.configuration import Configuration
-from outpaint_engine.service.fetch import FetchLimits, fetch_image
+from outpaint_engine.service.pictures import intake
+from outpaint_engine.service.pictures.fetch import FetchLimits, fetch_image
+from outpaint_engine.service.pictures.network import is_public
+from outpaint_engine.service.refusals import Refusal
 
 PUBLIC = "93.184.215.14"
 

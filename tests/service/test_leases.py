@@ -2,21 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outpaint_engine.service import ledger
-from outpaint_engine.service.accounts import Accounts
-from outpaint_engine.service.answers import Refusal
 from outpaint_engine.service.configuration import Configuration
-from outpaint_engine.service.contract import order_from
-from outpaint_engine.service.jobs import Job, Jobs, Retry
-from outpaint_engine.service.leases import Claim, Leases
-from outpaint_engine.service.results import Results
-from outpaint_engine.service.store import Store
+from outpaint_engine.service.queue import ledger
+from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.files import Files
+from outpaint_engine.service.queue.jobs import Jobs, Retry
+from outpaint_engine.service.queue.leases import Claim, Leases
+from outpaint_engine.service.queue.store import Store
+from outpaint_engine.service.queue.tables import Job
+from outpaint_engine.service.refusals import Refusal
+from outpaint_engine.service.routes.schema import Contract
 
 PRICE = 10_900
 
@@ -28,16 +28,16 @@ class Bench:
         self.now = 1_000_000.0
         self.configuration = Configuration(lease_seconds=10, max_attempts=2, max_queued=3, requests_per_minute=5)
         self.store = Store(f"sqlite:///{folder}/store.db", clock=lambda: self.now)
-        self.results = Results(folder)
+        self.results = Files(folder)
         self.accounts = Accounts(self.store)
         self.accounts.create_key("ann", 10 * PRICE)
         self.jobs = Jobs(self.store, self.results, self.configuration)
         self.leases = Leases(self.store, self.results, self.configuration)
-        self.order = order_from(json.dumps(body).encode(), self.configuration)
+        self.order = Contract(self.configuration).read(json.dumps(body).encode()).order
         self.folder = folder
 
     def submit(self, *, awaited: bool = False, retry: Retry | None = None) -> Job:
-        return self.jobs.submit(self.order, "ann", awaited=awaited, retry=retry)
+        return self.jobs.submit(self.order, "ann", awaited=awaited, retry=retry).job
 
     def claim(self) -> Claim:
         claim = self.leases.claim()
@@ -52,8 +52,8 @@ class Bench:
     @property
     def books(self) -> tuple[int, int]:
         """(pictures paid or held, holds that are open)."""
-        with self.store.reading() as connection:
-            return 10 - ledger.balance(connection, "ann") // PRICE, ledger.open_holds(connection)
+        with self.store.reading() as session:
+            return 10 - ledger.balance(session, "ann") // PRICE, ledger.open_holds(session)
 
 
 @pytest.fixture
@@ -152,9 +152,11 @@ def test_a_v1_job_that_is_waited_for_goes_on(bench: Bench) -> None:
 
 
 def test_a_repeated_key_finds_the_first_job(bench: Bench) -> None:
-    retry = Retry("key", bench.order.fingerprint)
-    first, again = bench.submit(retry=retry), bench.submit(retry=retry)
-    assert again.id == first.id and again.replayed and not first.replayed
+    retry = Retry("key", "a")
+    (first, replayed), (again, replayed_again) = (
+        bench.jobs.submit(bench.order, "ann", awaited=False, retry=retry) for _ in range(2)
+    )
+    assert again.id == first.id and replayed_again and not replayed
     assert bench.books == (1, 1)
     assert len(list((bench.folder / "pictures").iterdir())) == 1
 
@@ -168,11 +170,11 @@ def test_a_key_used_for_another_request_is_422(bench: Bench) -> None:
 
 
 def test_a_refused_request_leaves_its_key_free(bench: Bench) -> None:
-    poor = replace(bench.configuration, price=11 * PRICE)
+    poor = bench.configuration.with_(price=11 * PRICE)
     retry = Retry("key", "a")
     with pytest.raises(Refusal):
         Jobs(bench.store, bench.results, poor).submit(bench.order, "ann", awaited=False, retry=retry)
-    assert not bench.submit(retry=retry).replayed
+    assert not bench.jobs.submit(bench.order, "ann", awaited=False, retry=retry).replayed
 
 
 def test_a_v1_request_that_was_hung_up_leaves_its_key_free(bench: Bench) -> None:

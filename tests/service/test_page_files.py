@@ -1,6 +1,5 @@
 """What `GET /` and `/page/` send: nothing from outside, nothing unsafe, nothing that the configuration does not say."""
 
-import dataclasses
 import re
 
 import pytest
@@ -9,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.page import page_router
+from outpaint_engine.service.routes.schema import Contract
 
 from .running import Running
 
@@ -23,7 +23,7 @@ def client() -> TestClient:
 
 def client_of(configuration: Configuration) -> TestClient:
     app = FastAPI()
-    app.include_router(page_router(configuration))
+    app.include_router(page_router(configuration, Contract(configuration).fields))
     return TestClient(app)
 
 
@@ -72,8 +72,8 @@ def test_the_api_pages_own_files_come_from_here_too(plain: Running) -> None:
 
 
 def test_what_is_offered_follows_from_the_configuration() -> None:
-    configuration = dataclasses.replace(
-        Configuration(), canvas_sides=(256, 512), canvas_default=512, steps=(1, 9), steps_default=5, price=500_000
+    configuration = Configuration(
+        canvas_sides=(256, 512), canvas_default=512, steps=(1, 9), steps_default=5, price=500_000
     )
     settings = client_of(configuration).get("/page/settings.json").json()
     assert settings["fields"]["img_width"]["enum"] == [256, 512]

@@ -3,7 +3,6 @@
 It gives leases of a second, so that what a dead process held is free soon.
 """
 
-import os
 import socket
 import time
 from pathlib import Path
@@ -13,23 +12,21 @@ import uvicorn
 
 from outpaint_engine.service.app import create_app
 from outpaint_engine.service.configuration import Configuration
-from outpaint_engine.service.failpoints import VARIABLE
-from outpaint_engine.service.results import Results
-from outpaint_engine.service.store import Store
+from outpaint_engine.service.queue.files import Files
+from outpaint_engine.service.queue.store import Store
 from outpaint_engine.shared import SharedPipeline
 
 from ..conftest import toy_pipeline, toy_unet
+from .failpoints import dying_at
 from .small import SMALL
 
 QUICK = {"lease_seconds": 1.0, "awaited_seconds": 0.9, "max_attempts": 5, "requests_per_minute": 10_000}
 
 
 def main(database: str, folder: str, listening: socket.socket, failpoint: str) -> None:
-    if failpoint:
-        os.environ[VARIABLE] = failpoint
     configuration = Configuration(**SMALL | QUICK | {"public_url": url_of(listening)})
     model = SharedPipeline(toy_pipeline(unet=slowly), configuration.workers)
-    app = create_app(configuration, Store(database), Results(Path(folder)), model)
+    app = create_app(configuration, Store(database, passing=dying_at(failpoint)), Files(Path(folder)), model)
     uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run([listening])
 
 

@@ -8,32 +8,44 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text, update
+from sqlalchemy import Connection, CursorResult, Engine, Update, create_engine, event, make_url, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from ..errors import BackendUnavailable, OutputError
-from . import tables
-from .failpoints import TRANSITIONS, failpoint
+from ...errors import BackendUnavailable, OutputError
+from .tables import SCHEMA, Settings, Table
 
-__all__ = ["Store", "journal_mode"]
+__all__ = ["Store", "Transition", "changed", "journal_mode"]
+
+Transition = Literal["submit", "claim", "beat", "await", "publish", "fail", "cancel", "give_back", "prune", "grant"]
+"""Everything that changes the books."""
 
 READ_ONLY = "outpaint_read_only"
 BUSY_SECONDS = 30
 
 
+def _unheard(_: str) -> None:
+    pass
+
+
 class Store:
     """Transactions on one database; safe to share between threads, and between processes on PostgreSQL."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, clock: Callable[[], float] = time.time, passing: Callable[[str], None] = _unheard
+    ) -> None:
         """Open the database, making its tables where there are none.
+
+        `passing` hears each point at which a crash could leave something half done, by its name: both sides of
+        every commit, and each file that is on disk before its row.
 
         Raises:
             OutputError: it cannot be opened, or was written by another version.
             BackendUnavailable: the database's driver is not installed.
         """
-        self.clock = clock
+        self.clock, self.passing = clock, passing
         try:
             self.engine = _opened(url)
             self.link_secret = self._prepared()
@@ -47,47 +59,50 @@ class Store:
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
 
     @contextmanager
-    def transition(self, name: str) -> Iterator[Connection]:
-        """One transaction that changes something, with a failpoint on either side of its commit."""
-        assert name in TRANSITIONS
-        with self._one_writer, self.engine.begin() as connection:
-            yield connection
-            failpoint(f"{name}:uncommitted")
-        failpoint(f"{name}:committed")
+    def transition(self, name: Transition) -> Iterator[Session]:
+        """One transaction that changes something. What it read stays readable after it."""
+        with self._one_writer, Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+            session.flush()
+            self.passing(f"{name}:uncommitted")
+        self.passing(f"{name}:committed")
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Session]:
         """One transaction that only reads."""
-        with self._reader.begin() as connection:
-            yield connection
+        with Session(self._reader, expire_on_commit=False) as session, session.begin():
+            yield session
 
     def probe(self) -> None:
         """Write something; raises what the database raises."""
         with self._one_writer, self.engine.begin() as connection:
-            connection.execute(update(tables.settings).values(probed=self.clock()))
+            connection.execute(update(Settings).values(probed=self.clock()))
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
     def _prepared(self) -> str:
-        with self.engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
+        with Session(self.engine) as session, session.begin():
+            if self.engine.dialect.name == "postgresql":
                 # Several processes may start at once on an empty database.
-                connection.execute(text("SELECT pg_advisory_xact_lock(7305125)"))
-            tables.metadata.create_all(connection)
-            row = connection.execute(select(tables.settings)).one_or_none()
-            if row is None:
-                secret = secrets.token_hex(32)
-                first = {"id": 1, "schema": tables.SCHEMA, "link_secret": secret, "probed": self.clock()}
-                connection.execute(insert(tables.settings).values(first))
-                return secret
-            if row.schema != tables.SCHEMA:
+                session.execute(text("SELECT pg_advisory_xact_lock(7305125)"))
+            Table.metadata.create_all(session.connection())
+            settings = session.scalars(select(Settings)).one_or_none()
+            if settings is None:
+                settings = Settings(id=1, schema=SCHEMA, link_secret=secrets.token_hex(32), probed=self.clock())
+                session.add(settings)
+            if settings.schema != SCHEMA:
                 raise OutputError(
-                    f"The store has tables of version {row.schema}, and this program knows {tables.SCHEMA}: "
+                    f"The store has tables of version {settings.schema}, and this program knows {SCHEMA}: "
                     "use the program that wrote it, or another store."
                 )
-            return str(row.link_secret)
+            return settings.link_secret
+
+
+def changed(session: Session, change: Update) -> bool:
+    """Whether an update found a row to change."""
+    return cast("CursorResult[Any]", session.execute(change)).rowcount > 0
 
 
 def journal_mode(version: tuple[int, ...]) -> tuple[str, str]:

@@ -12,10 +12,10 @@ import warnings
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from ..errors import ImageError
-from .answers import Refusal
-from .configuration import Configuration
-from .fetch import FetchLimits, TooLarge, fetch_image
+from ...errors import ImageError
+from ..configuration import Configuration
+from ..refusals import InputRefused, TooLarge
+from .fetch import FetchLimits, TooManyBytes, fetch_image
 
 __all__ = ["SentPicture", "picture_from"]
 
@@ -36,7 +36,7 @@ def picture_from(image: str, configuration: Configuration) -> SentPicture:
     """Read the field `image`.
 
     Raises:
-        Refusal: 413 for too many bytes, 406 for anything that is no single PNG, JPEG or WebP picture.
+        Refusal: too many bytes, or anything that is no single PNG, JPEG or WebP picture.
     """
     if re.match(r"https?://", image, re.IGNORECASE):
         if not configuration.url_images:
@@ -52,10 +52,10 @@ def picture_from(image: str, configuration: Configuration) -> SentPicture:
 def _fetched(url: str, limit: int) -> bytes:
     try:
         return fetch_image(url, FetchLimits(max_bytes=limit))
-    except TooLarge as error:
+    except TooManyBytes as error:
         raise _too_large(limit) from error
     except ImageError as error:
-        raise Refusal(406, str(error), "input") from error
+        raise InputRefused(sentence=error) from error
 
 
 def _decoded(image: str, limit: int) -> bytes:
@@ -101,9 +101,9 @@ def _looks_right(content: bytes) -> bool:
     return png or jpeg or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
 
 
-def _refused(rest: str) -> Refusal:
-    return Refusal(406, f"image {rest}", "input")
+def _refused(rest: str) -> InputRefused:
+    return InputRefused(sentence=f"image {rest}")
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, f"image is larger than {limit:,} bytes.", "too_large")
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(what="image", limit=limit)

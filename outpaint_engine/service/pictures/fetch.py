@@ -1,9 +1,9 @@
 """Fetching the picture that a request names by URL, without becoming a way into the server's own network.
 
 The URL's text is never trusted to say where it leads: whatever form the host takes, it is resolved once, every
-address it has must be public (`addresses.py`), and the connection goes to the very address that was checked
-(`network.py`). So odd spellings of 127.0.0.1, names that resolve inward and names that change between look-ups
-(DNS rebinding) all end at one check. Redirects are followed by hand and start over.
+address it has must be public, and the connection goes to the very address that was checked (`network.py`). So odd
+spellings of 127.0.0.1, names that resolve inward and names that change between look-ups (DNS rebinding)
+all end at one check. Redirects are followed by hand and start over.
 
 httpcore2 is used, below httpx2, because a network backend is a public parameter of its connection pool: the
 check sits where the socket is opened, TLS still verifies the host's name, and no proxy, cookie, decompression or
@@ -19,11 +19,10 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import httpcore2
 
-from ..errors import ImageError
-from .addresses import is_public
-from .network import CheckedNetwork, Resolve, system_addresses
+from ...errors import ImageError
+from .network import CheckedNetwork, Resolve, is_public, system_addresses
 
-__all__ = ["FetchLimits", "TooLarge", "fetch_image"]
+__all__ = ["FetchLimits", "TooManyBytes", "fetch_image"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PORTS = {"http": 80, "https": 443}
@@ -35,7 +34,7 @@ UNREADABLE = "image's URL, or one that it redirects to, is not one that can be r
 NO_ANSWER = "image could not be fetched: its host does not answer as a web server should."
 
 
-class TooLarge(ImageError):
+class TooManyBytes(ImageError):
     """The body has more bytes than allowed."""
 
 
@@ -65,7 +64,7 @@ def fetch_image(
     and for servers with a network of their own.
 
     Raises:
-        TooLarge: there are more bytes than `limits` allow.
+        TooManyBytes: there are more bytes than `limits` allow.
         ImageError: the URL is refused or gives no picture within the limits. The message names no address.
     """
     network = CheckedNetwork(time.monotonic() + limits.max_seconds, resolve, allowed)
@@ -145,5 +144,5 @@ def _body(chunks: Iterable[bytes], max_bytes: int) -> bytes:
     for chunk in chunks:
         body += chunk
         if len(body) > max_bytes:
-            raise TooLarge(f"image is larger than {max_bytes:,} bytes.")
+            raise TooManyBytes(f"image is larger than {max_bytes:,} bytes.")
     return bytes(body)

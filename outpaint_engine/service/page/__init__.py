@@ -1,17 +1,18 @@
-"""The page for trying the service by hand: files of `page/`, served as they are, and the settings they need.
+"""The page for trying the service by hand: the files of this folder, served as they are, and the settings they need.
 
 It is an ordinary client of v2 and knows no more than one: what it offers comes from `settings.json`, which says
 nothing that the OpenAPI document does not say.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
-from .configuration import Configuration, credits_text
-from .contract import body_schema
+from ..configuration import Configuration
+from ..queue.ledger import credits_text
 
 __all__ = ["page_router"]
 
@@ -36,12 +37,15 @@ HEADERS = {
 }
 
 
-def page_router(configuration: Configuration) -> APIRouter:
-    """`GET /` and, below `/page/`, what it loads. Needs no key: nothing here is anybody's."""
+def page_router(configuration: Configuration, fields: Mapping[str, Any]) -> APIRouter:
+    """`GET /` and, below `/page/`, what it loads. Needs no key: nothing here is anybody's.
+
+    `fields` are the properties of the body's schema.
+    """
     routes = APIRouter(include_in_schema=False)
     # Read once, by the names that are there: a path from outside never reaches the disk.
-    kept = {entry.name: entry.read_bytes() for entry in (files(__package__) / "page").iterdir() if _kind(entry.name)}
-    settings = _settings(configuration)
+    kept = {entry.name: entry.read_bytes() for entry in files(__package__).iterdir() if _kind(entry.name)}
+    settings = _settings(configuration, fields)
 
     @routes.get("/")
     async def index() -> Response:
@@ -69,11 +73,11 @@ def _file(name: str, content: bytes) -> Response:
     return Response(content, media_type=_kind(name), headers=HEADERS)
 
 
-def _settings(configuration: Configuration) -> dict[str, Any]:
+def _settings(configuration: Configuration, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the page offers, all from the configuration."""
     return {
         "model": configuration.model,
-        "fields": body_schema(configuration)["properties"],
+        "fields": fields,
         "price": credits_text(configuration.price),
         "max_pixels": configuration.max_pixels,
         "max_image_bytes": configuration.max_image_bytes,

@@ -5,12 +5,12 @@ import hmac
 import secrets
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import select, update
 
-from ..errors import RequestError
+from ...errors import RequestError
 from . import ledger
-from .store import Store
-from .tables import accounts, keys
+from .store import Store, changed
+from .tables import Account, Key
 
 __all__ = ["Accounts", "KeyFacts"]
 
@@ -45,13 +45,13 @@ class Accounts:
         identity = secrets.token_hex(4)
         key = f"{PREFIX}_{identity}_{secrets.token_urlsafe(24)}"
         now = self._store.clock()
-        with self._store.transition("grant") as connection:
-            if not _known(connection, owner):
-                connection.execute(insert(accounts).values(owner=owner, balance=0))
-            row = {"id": identity, "owner": owner, "sha256": _digest(key), "created": now}
-            connection.execute(insert(keys).values(row))
+        with self._store.transition("grant") as session:
+            if session.get(Account, owner) is None:
+                session.add(Account(owner=owner))
+                session.flush()
+            session.add(Key(id=identity, owner=owner, sha256=_digest(key), created=now))
             if credits:
-                ledger.grant(connection, owner, credits, now)
+                ledger.grant(session, owner, credits, now)
         return key
 
     def grant(self, owner: str, credits: int) -> int:
@@ -60,10 +60,10 @@ class Accounts:
         Raises:
             RequestError: there is no such account.
         """
-        with self._store.transition("grant") as connection:
-            if not _known(connection, owner):
+        with self._store.transition("grant") as session:
+            if session.get(Account, owner) is None:
                 raise RequestError(f"There is no account {owner!r}: see `outpaint keys list`.")
-            return ledger.grant(connection, owner, credits, self._store.clock())
+            return ledger.grant(session, owner, credits, self._store.clock())
 
     def disable(self, identity: str) -> None:
         """Make a key useless; its account and other keys stay.
@@ -71,39 +71,35 @@ class Accounts:
         Raises:
             RequestError: there is no such key.
         """
-        with self._store.transition("grant") as connection:
-            change = update(keys).where(keys.c.id == identity).values(disabled=self._store.clock())
-            if not connection.execute(change).rowcount:
+        with self._store.transition("grant") as session:
+            change = update(Key).where(Key.id == identity).values(disabled=self._store.clock())
+            if not changed(session, change):
                 raise RequestError(f"There is no key {identity!r}: see `outpaint keys list`.")
 
     def list(self) -> list[KeyFacts]:
         """Every key, oldest first."""
-        query = select(keys, accounts.c.balance).join(accounts).order_by(keys.c.created)
-        with self._store.reading() as connection:
-            rows = connection.execute(query).all()
-        return [KeyFacts(row.id, row.owner, row.created, row.disabled is not None, row.balance) for row in rows]
+        query = select(Key, Account.balance).join(Account).order_by(Key.created)
+        with self._store.reading() as session:
+            rows = session.execute(query).all()
+        return [KeyFacts(key.id, key.owner, key.created, key.disabled is not None, balance) for key, balance in rows]
 
     def owner_of(self, key: str) -> str | None:
         """The account of an enabled key; None for any other text, in the same time."""
         identity = key.split("_")[1] if key.count("_") >= 2 else ""
-        with self._store.reading() as connection:
-            row = connection.execute(select(keys).where(keys.c.id == identity)).one_or_none()
-        same = hmac.compare_digest(row.sha256 if row else NOBODY, _digest(key))
-        return str(row.owner) if row is not None and same and row.disabled is None else None
+        with self._store.reading() as session:
+            found = session.get(Key, identity)
+        same = hmac.compare_digest(found.sha256 if found else NOBODY, _digest(key))
+        return found.owner if found is not None and same and found.disabled is None else None
 
     def balance(self, owner: str) -> int:
         """Credits left, in millionths."""
-        with self._store.reading() as connection:
-            return ledger.balance(connection, owner)
+        with self._store.reading() as session:
+            return ledger.balance(session, owner)
 
     def any_enabled(self) -> bool:
         """Whether somebody could call at all."""
-        with self._store.reading() as connection:
-            return connection.execute(select(keys.c.id).where(keys.c.disabled.is_(None)).limit(1)).first() is not None
-
-
-def _known(connection: Connection, owner: str) -> bool:
-    return connection.execute(select(accounts.c.owner).where(accounts.c.owner == owner)).first() is not None
+        with self._store.reading() as session:
+            return session.scalar(select(Key.id).where(Key.disabled.is_(None)).limit(1)) is not None
 
 
 def _digest(key: str) -> str:

@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..errors import OutputError
+from ...errors import OutputError
 
-__all__ = ["Results"]
+__all__ = ["Files"]
 
 
-class Results:
+class Files:
     """One folder with `pictures/` (inputs, until their job ends) and `results/` (NAME.jpg and NAME.json)."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""Pictures from strangers: from the field `image` to the bytes of a file that may be decoded."""

@@ -1,0 +1,206 @@
+"""A job from the client's side: submitted, looked at, cancelled. `leases.py` is the worker's side.
+
+    QUEUED -> PROCESSING -> COMPLETED | FAILED
+
+Each change is one transaction in which its ledger entry is written too. A cancelled job is FAILED at once, and
+its fence goes up: whoever runs it learns at its next step that the job is no longer its own.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from ...request import OutpaintRequest
+from ..configuration import Configuration
+from ..refusals import InsufficientCredits, KeyReused, QueueFull, TooManyRequests
+from . import ledger
+from .files import Files
+from .store import Store
+from .tables import Job, Reason, Retried, Settings
+
+__all__ = ["Jobs", "Order", "Retry", "Submission", "finish"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A checked request: the picture file's bytes, and every other field of `OutpaintRequest` by name."""
+
+    picture: bytes
+    fields: dict[str, Any]
+    base64: bool
+    """Whether the answer should hold the picture as text."""
+
+    def request(self) -> OutpaintRequest:
+        """What the runtime runs."""
+        return OutpaintRequest(image=self.picture, **self.fields)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """What makes a repeated request recognisable: the client's key, and the SHA-256 of what it asked for."""
+
+    key: str
+    fingerprint: str
+
+
+class Submission(NamedTuple):
+    """A job, and whether an earlier request with the same idempotency key had made it."""
+
+    job: Job
+    replayed: bool = False
+
+
+class Jobs:
+    """Submits, finds and cancels."""
+
+    def __init__(self, store: Store, files: Files, configuration: Configuration) -> None:
+        self._store, self._files, self._configuration = store, files, configuration
+
+    def submit(self, order: Order, owner: str, *, awaited: bool, retry: Retry | None = None) -> Submission:
+        """Write the job, its hold and its idempotency key in one transaction; the picture is on disk before.
+
+        Raises:
+            Refusal: too few credits, a key used for another request, or too much is asked for.
+            OutputError: the picture cannot be written.
+        """
+        job = self._new(order, owner, awaited)
+        self._files.keep_picture(job.id, order.picture)
+        self._store.passing("picture:written")
+        try:
+            with self._store.transition("submit") as session:
+                session.execute(select(Settings.id).with_for_update())
+                earlier = _earlier(session, owner, retry) if retry else None
+                if earlier is None:
+                    self._check_traffic(session, owner)
+                    self._write(session, job, retry)
+        except BaseException:
+            self._files.drop_picture(job.id)
+            raise
+        if earlier is None:
+            return Submission(job)
+        self._files.drop_picture(job.id)
+        return Submission(earlier, replayed=True)
+
+    def find(self, owner: str, identity: str) -> Job | None:
+        """A job of this owner; None where there is none, or it is another's."""
+        with self._store.reading() as session:
+            return session.scalars(select(Job).where(Job.id == identity, Job.owner == owner)).one_or_none()
+
+    def result_of(self, identity: str, owner: str | None) -> str | None:
+        """The name of a job's result; of any owner's where `owner` is None."""
+        query = select(Job.result).where(Job.id == identity)
+        if owner is not None:
+            query = query.where(Job.owner == owner)
+        with self._store.reading() as session:
+            return session.scalars(query).one_or_none()
+
+    def cancel(self, owner: str, identity: str, reason: Reason, sentence: str) -> Job | None:
+        """End a job that has not ended and give its hold back; returns the job as it is afterwards."""
+        with self._store.transition("cancel") as session:
+            query = select(Job).where(Job.id == identity, Job.owner == owner).with_for_update()
+            job = session.scalars(query).one_or_none()
+            if job is None:
+                return None
+            if not job.ended:
+                finish(session, job, reason, sentence, self._store.clock())
+                if job.awaited_until is not None:
+                    # Nothing was answered and nothing charged: a retry with the same key may begin anew.
+                    session.execute(delete(Retried).where(Retried.job == identity))
+        self._files.drop_picture(identity)
+        return job
+
+    def keep_awaiting(self, identity: str) -> None:
+        """Say that somebody still waits for the answer."""
+        until = self._store.clock() + self._configuration.awaited_seconds
+        with self._store.transition("await") as session:
+            session.execute(update(Job).where(Job.id == identity).values(awaited_until=until))
+
+    def ask_preview(self, identity: str) -> None:
+        """Let the worker make a preview at its next step."""
+        running = update(Job).where(Job.id == identity, Job.state == "PROCESSING")
+        with self._store.transition("beat") as session:
+            session.execute(running.values(preview_asked=True))
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        with self._store.reading() as session:
+            rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
+            return {state: count for state, count in rows}
+
+    def check_traffic(self, owner: str) -> None:
+        """Refuse a submission before its body is read or its picture fetched; `submit` looks again.
+
+        Raises:
+            Refusal: too much is asked for.
+        """
+        with self._store.reading() as session:
+            self._check_traffic(session, owner)
+
+    def _check_traffic(self, session: Session, owner: str) -> None:
+        limits, minute_ago = self._configuration, self._store.clock() - 60
+        recent = select(func.count(), func.min(Job.created)).where(Job.owner == owner, Job.created > minute_ago)
+        count, oldest = session.execute(recent).one()
+        if count >= limits.requests_per_minute:
+            raise TooManyRequests(most=limits.requests_per_minute, retry_after=whole_seconds(oldest - minute_ago))
+        queued = session.scalars(select(func.count()).where(Job.state == "QUEUED")).one()
+        if queued >= limits.max_queued:
+            raise QueueFull(retry_after=limits.retry_after)
+
+    def _new(self, order: Order, owner: str, awaited: bool) -> Job:
+        now = self._store.clock()
+        return Job(
+            id=secrets.token_hex(16),
+            owner=owner,
+            fields=json.dumps(order.fields),
+            seed=order.fields["seed"],
+            base64=order.base64,
+            price=self._configuration.price,
+            created=now,
+            awaited_until=now + self._configuration.awaited_seconds if awaited else None,
+        )
+
+    def _write(self, session: Session, job: Job, retry: Retry | None) -> None:
+        session.add(job)
+        session.flush()
+        if not ledger.hold(session, job.owner, job.price, job.id, job.created):
+            raise InsufficientCredits
+        if retry:
+            session.add(Retried(owner=job.owner, key=retry.key, fingerprint=retry.fingerprint, job=job.id))
+
+
+def whole_seconds(left: float) -> int:
+    """Seconds for a Retry-After: rounded up, at least 1."""
+    return max(1, round(left + 0.5))
+
+
+def finish(session: Session, job: Job, reason: Reason, sentence: str, now: float) -> None:
+    """In a transaction that holds the job's row: FAILED, and the hold given back."""
+    job.state, job.finished = "FAILED", now
+    job.reason, job.error = reason, sentence
+    job.fence += 1
+    forget(job)
+    ledger.release(session, job.owner, job.price, job.id, now)
+
+
+def forget(job: Job) -> None:
+    """Drop from a job that has ended what only its run needed, the prompt above all."""
+    job.fields = "{}"
+    job.lease_until = job.preview = None
+
+
+def _earlier(session: Session, owner: str, retry: Retry) -> Job | None:
+    """The job that this key made before.
+
+    Raises:
+        KeyReused: the key was used for another request.
+    """
+    found = session.get(Retried, (owner, retry.key))
+    if found is None:
+        return None
+    if found.fingerprint != retry.fingerprint:
+        raise KeyReused
+    return session.get_one(Job, found.job)

@@ -1,0 +1,1 @@
+"""The HTTP side: who calls, what a body means, what is answered. Knows no SQL."""

@@ -1,0 +1,139 @@
+"""Segmind's v2: submit, poll, fetch; and, beyond it, cancel.
+
+Reads are never limited or shed: the official client gives up at the first refusal.
+"""
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Security
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from ..queue.ledger import MICROS
+from ..queue.tables import Job
+from ..refusals import HasEnded, Unknown
+from .caller import KEY, Caller, Found, Running, Service, owner_of, submitted
+from .schema import ANSWERS, Contract, Facts, Metrics, Progress, Result, Status, Submitted, errors
+
+__all__ = ["v2_routes"]
+
+MEDIA = {".jpg": "image/jpeg", ".json": "application/json"}
+PREVIEW = "Ask for a small picture of the run so far; it is in a later answer."
+
+
+def _read_answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    failed = {"model": model, "description": "The request FAILED; `error` says why."}
+    return {200: {"model": model}, 422: failed, **errors(401, 404, 500, 503)}
+
+
+def v2_routes(model: str, contract: Contract) -> APIRouter:
+    """Requests and their results."""
+    routes = APIRouter(tags=["Outpainting"])
+
+    @routes.post(
+        f"/v2/{model}",
+        summary="Queue an outpainting",
+        responses=ANSWERS,
+        openapi_extra=contract.document,
+    )
+    async def submit(request: Request, service: Running, owner: Caller) -> Submitted:
+        job, _ = await submitted(request, service, owner, awaited=False)
+        return Submitted(request_id=job.id, status="QUEUED", **_urls(service, job.id))
+
+    # Segmind's `poll_url` has the second path.
+    @routes.get("/v2/requests/{identity}/status", summary="State and progress", responses=_read_answers(Status))
+    @routes.get("/v1/requests/{identity}", summary="State and progress", responses=_read_answers(Status))
+    def status(service: Running, job: Found, preview: Annotated[str, Query(description=PREVIEW)] = "false") -> Response:
+        if preview == "true" and job.state == "PROCESSING":
+            service.jobs.ask_preview(job.id)
+        return _said(job, Status(**_facts(service, job), progress=_progress(job)))
+
+    @routes.get("/v2/requests/{identity}", summary="The result of a request", responses=_read_answers(Result))
+    def result(service: Running, job: Found) -> Response:
+        return _said(job, Result(**_facts(service, job), **_output(service, job)))
+
+    @routes.delete("/v2/requests/{identity}", summary="Cancel a request", responses=errors(401, 404, 409, 500, 503))
+    def cancel(service: Running, job: Found) -> Facts:
+        ended = service.jobs.cancel(job.owner, job.id, "cancelled", "cancelled")
+        if ended is None or ended.reason != "cancelled":
+            raise HasEnded(state=ended.state if ended else "gone")
+        service.workers.bell.ring(job.id)
+        return Facts(**_facts(service, ended))
+
+    @routes.get(
+        "/v2/results/{name}",
+        summary="A picture or its quality report",
+        response_class=Response,
+        responses={
+            200: {"description": "The file.", "content": {kind: {} for kind in MEDIA.values()}},
+            **errors(401, 404, 500, 503),
+        },
+    )
+    def file(request: Request, service: Running, name: str, key: Annotated[str | None, Security(KEY)]) -> Response:
+        identity, dot, ending = name.partition(".")
+        owner = None if _signed(request, service) else owner_of(service, key)
+        return _file(service, identity, dot + ending, owner)
+
+    return routes
+
+
+def _said(job: Job, body: BaseModel) -> JSONResponse:
+    return JSONResponse(body.model_dump(exclude_unset=True), 422 if job.state == "FAILED" else 200)
+
+
+def _urls(service: Service, identity: str) -> dict[str, str]:
+    return {
+        "poll_url": service.links.plain(f"/v1/requests/{identity}"),
+        "status_url": service.links.plain(f"/v2/requests/{identity}/status"),
+        "response_url": service.links.plain(f"/v2/requests/{identity}"),
+    }
+
+
+def _facts(service: Service, job: Job) -> dict[str, Any]:
+    facts = {"status": job.state, "request_id": job.id, "error": job.error, "metrics": _metrics(job)}
+    return facts | _urls(service, job.id)
+
+
+def _metrics(job: Job) -> Metrics:
+    """Seconds and credits; nothing of credits for what was not charged."""
+    known: dict[str, float | None] = {
+        "inference_time": job.inference,
+        "queue_time": job.started - job.created if job.started else None,
+        "total_time": job.finished - job.created if job.finished else None,
+        "retry_count": max(0, job.attempt - 1),
+    }
+    if job.state == "COMPLETED":
+        known |= {"cost": job.price / MICROS, "remaining_credits": (job.remaining or 0) / MICROS}
+    return Metrics(**{name: round(value, 6) for name, value in known.items() if value is not None})
+
+
+def _progress(job: Job) -> Progress:
+    progress = Progress(step=job.step, steps=job.steps)
+    if job.preview is not None:
+        progress.preview = "data:image/jpeg;base64," + base64.b64encode(job.preview).decode()
+    return progress
+
+
+def _output(service: Service, job: Job) -> dict[str, Any]:
+    if job.state != "COMPLETED":
+        return {"output": None}
+    output = service.links.signed(f"/v2/results/{job.id}.jpg")
+    if job.base64:
+        output = base64.b64encode(service.files.read(job.result or "", ".jpg") or b"").decode()
+    report = service.links.signed(f"/v2/results/{job.id}.json")
+    return {"output": output, "quality_report": report, "seed": job.seed}
+
+
+def _signed(request: Request, service: Service) -> bool:
+    query = request.query_params
+    return service.links.allows(request.url.path, query.get("expires", ""), query.get("signature", ""))
+
+
+def _file(service: Service, identity: str, ending: str, owner: str | None) -> Response:
+    """`owner` is None where a signature has shown that the link is ours."""
+    name = service.jobs.result_of(identity, owner)
+    content = service.files.read(name, ending) if name and ending in MEDIA else None
+    if content is None:
+        raise Unknown
+    return Response(content, media_type=MEDIA[ending])
