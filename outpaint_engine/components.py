@@ -18,6 +18,7 @@ __all__ = ["Models", "Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncod
 KEPT_TEXTS = 64
 """Chunks of 77 tokens: 15 MB for SD1.5."""
 MASK = "attention_mask"
+DEEP = "deep_features"
 
 
 class _Component:
@@ -43,10 +44,14 @@ class _Component:
         return self._answer(self.output_name, feeds)
 
     def _answer(self, output: str, feeds: Mapping[str, Array]) -> Array:
+        return self._answers((output,), feeds)[output]
+
+    def _answers(self, outputs: tuple[str, ...], feeds: Mapping[str, Array]) -> dict[str, Array]:
         cast = {name: np.asarray(value, self._spec(name).dtype, order="C") for name, value in feeds.items()}
-        # Of several outputs only this one need be computed.
-        answers = self.engine.run(cast, (output,)) if len(self.engine.outputs) > 1 else self.engine.run(cast)
-        return answers[output].astype(np.float32, copy=False)
+        # Outputs that nobody wants need not be computed.
+        wanted = None if len(self.engine.outputs) == len(outputs) else outputs
+        answers = self.engine.run(cast) if wanted is None else self.engine.run(cast, wanted)
+        return {name: answers[name].astype(np.float32, copy=False) for name in outputs}
 
     def _finite(self, values: Array) -> Array:
         if not np.isfinite(values).all():
@@ -117,11 +122,34 @@ class Unet(_Component):
 
         Some samplers look between two timesteps; a graph that takes whole ones is told the nearest.
         """
+        return self._run(**self._feeds(sample, timestep, context))
+
+    def _feeds(self, sample: Array, timestep: float, context: Array) -> dict[str, Array]:
         # Our graphs take one timestep a row; other exporters wrote a scalar or a single one for all rows.
         axes = self._spec("timestep").shape
         told = round(timestep) if self.whole_timesteps else timestep
         rows = tuple(axis if isinstance(axis, int) else len(sample) for axis in axes)
-        return self._run(sample=sample, timestep=np.full(rows, told), encoder_hidden_states=context)
+        return {"sample": sample, "timestep": np.full(rows, told), "encoder_hidden_states": context}
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether the graph can give its deep features too."""
+        return DEEP in self.engine.outputs
+
+    def predict_deep(self, sample: Array, timestep: float, context: Array) -> tuple[Array, Array]:
+        """As `predict`, and the deep features (B, C, h, w) that `ShallowUnet` takes."""
+        answers = self._answers((self.output_name, DEEP), self._feeds(sample, timestep, context))
+        return answers[self.output_name], answers[DEEP]
+
+
+class ShallowUnet(Unet):
+    """The UNet's first and last layers alone, around deep features that are given: a tenth of a call."""
+
+    part, input_names = "shallow", (*Unet.input_names, DEEP)
+
+    def predict_shallow(self, sample: Array, timestep: float, context: Array, features: Array) -> Array:
+        """Raw output as of `Unet.predict`, on the deep features of another call or a forecast of them."""
+        return self._answer(self.output_name, {**self._feeds(sample, timestep, context), DEEP: features})
 
 
 class Posterior(NamedTuple):
@@ -165,7 +193,7 @@ class VaeDecoder(_Component):
 
 
 class Models(NamedTuple):
-    """An opened engine set: its facts, its schedule and tokenizer, and its four loaded parts."""
+    """An opened engine set: its facts, its schedule and tokenizer, its four loaded parts and the UNet's shallow one."""
 
     engine_set: EngineSet
     schedule: NoiseSchedule
@@ -174,6 +202,7 @@ class Models(NamedTuple):
     unet: Unet
     vae_encoder: VaeEncoder
     vae_decoder: VaeDecoder
+    shallow: ShallowUnet | None = None
 
     @classmethod
     def of(cls, engine_set: EngineSet, engines: Mapping[str, Engine]) -> Self:
@@ -188,8 +217,13 @@ class Models(NamedTuple):
     @property
     def engines(self) -> dict[str, Engine]:
         """The engine of each part, by its name."""
-        components = (self.text_encoder, self.unet, self.vae_encoder, self.vae_decoder)
-        return {component.part: component.engine for component in components}
+        components = (self.text_encoder, self.unet, self.vae_encoder, self.vae_decoder, self.shallow)
+        return {component.part: component.engine for component in components if component is not None}
+
+    @property
+    def has_shallow(self) -> bool:
+        """Whether the UNet gives its deep features and there is a shallow part that takes them."""
+        return self.shallow is not None and self.unet.gives_features
 
     def with_engines(self, engines: Mapping[str, Engine]) -> Self:
         """The same, with other engines for the parts that `engines` names."""
@@ -200,6 +234,7 @@ def _components(engines: Mapping[str, Engine], scale: float) -> dict[str, Any]:
     makers: dict[str, Callable[[Engine], Any]] = {
         "text_encoder": TextEncoder,
         "unet": Unet,
+        "shallow": ShallowUnet,
         "vae_encoder": partial(VaeEncoder, scale=scale),
         "vae_decoder": partial(VaeDecoder, scale=scale),
     }

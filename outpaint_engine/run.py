@@ -10,7 +10,7 @@ import numpy as np
 
 from .canvas import CanvasPlan, paste_back, plan
 from .components import Models, Unet, VaeDecoder
-from .denoise import Guidance, denoiser, guided, guided_calls
+from .denoise import Guidance, Predict, denoiser, forecast, forecast_features, guided, guided_calls
 from .engine_set import EngineSet
 from .engines.base import Bucket
 from .errors import OutpaintError, RequestError
@@ -112,13 +112,14 @@ class OutpaintRun:
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
         self._whole = request.chosen_reuse.whole_calls(len(self._walk.calls), self._guidance.calls)
+        self._method = request.chosen_reuse.method_for(self._scheduler, models.has_shallow)
         self._texts = self._read_prompts()
         self.notes = (
             *self.plan.warnings,
             *_weight_notes(models.engine_set),
             *_size_notes(request, models.engine_set.native_size),
             *_timestep_notes(self._walk, models.unet),
-            *request.chosen_reuse.notes(len(self._whole), len(self._walk.calls)),
+            *request.chosen_reuse.notes(self._method, len(self._whole), len(self._walk.calls)),
             *self._guidance.notes(),
             *self._texts.notes,
         )
@@ -148,7 +149,7 @@ class OutpaintRun:
         batches = [range(at, min(at + self._batch, len(seeds))) for at in range(0, len(seeds), self._batch)]
         calls = len(self._walk.calls)
         for done, pictures in enumerate(batches):
-            start = starter.start([seeds[index] for index in pictures], self._walk)
+            start = starter.start([seeds[index] for index in pictures], self._walk, self._predict())
             for step in self._sample(start, cond, uncond):
                 number, total = done * calls + step.number + 1, len(batches) * calls
                 yield Progress(number, total, step, self._models.vae_decoder, pictures)
@@ -195,15 +196,24 @@ class OutpaintRun:
             request.guidance_every,
         )
 
+    def _predict(self) -> Predict:
+        """The UNet for one batch, with what stands in for it where it is not run whole."""
+        unet, shallow, reuse = self._models.unet, self._models.shallow, self._request.chosen_reuse
+        if not reuse:
+            return unet.predict
+        damping = reuse.damping_at(self._guidance.scale)
+        if shallow is None or self._method == "forecast":
+            return forecast(unet.predict, self._whole, damping)
+        return forecast_features(unet.predict_deep, shallow.predict_shallow, self._whole, damping)
+
     def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
-        predict = self._request.chosen_reuse.applied(start.predict, self._whole, self._guidance.scale)
         call = -1
 
         def counted(sample: Array, timestep: float, context: Array) -> Array:
             nonlocal call
             call += 1
             self._timings.rows.append(len(sample) if call in self._whole else 0)
-            return predict(sample, timestep, context)
+            return start.predict(sample, timestep, context)
 
         # A request with eta above 0 is one for DDIM.
         eta = self._request.eta

@@ -49,7 +49,7 @@ class Starter:
         if self._kind == "auto":
             self._kind = choose_infill(models.engine_set.unet_channels, request.strength)
 
-    def start(self, seeds: Sequence[int], walk: Walk) -> Start:
+    def start(self, seeds: Sequence[int], walk: Walk, predict: Predict) -> Start:
         """Draw the noise of one batch, and decide, in one place, how the UNet learns what is known."""
         mask = latent_mask(self._plan.mask, self._models.engine_set.latent_factor)
         shape = (1, 4, *mask.shape[2:])
@@ -68,9 +68,9 @@ class Starter:
         x = walk.begin(noise, known if self._request.strength < 1 else None)
         if self._nine:
             masked = self._masked.sample(posterior_noise)
-            return Start(x, unconstrained, with_mask_channels(self._models.unet.predict, mask, masked), normals)
+            return Start(x, unconstrained, with_mask_channels(predict, mask, masked), normals)
         assert known is not None
-        return Start(x, hold_known(known, noise, mask), self._models.unet.predict, normals)
+        return Start(x, hold_known(known, noise, mask), predict, normals)
 
     def _filled(self, seed: int) -> Posterior:
         """The filled canvas; only noise differs between seeds."""

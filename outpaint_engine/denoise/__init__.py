@@ -3,6 +3,7 @@
 Each takes a prediction function and returns one, so a sampler sees only `Denoise`.
 """
 
+from .features import forecast_features
 from .forecast import forecast
 from .guidance import Guidance, guided, guided_calls
 from .known import hold_known, with_mask_channels
@@ -16,6 +17,7 @@ __all__ = [
     "Reuse",
     "denoiser",
     "forecast",
+    "forecast_features",
     "guided",
     "guided_calls",
     "hold_known",

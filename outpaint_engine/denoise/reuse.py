@@ -8,14 +8,14 @@ from numbers import Integral, Real
 
 from ..errors import RequestError
 from ..samplers import Scheduler
-from .forecast import forecast, whole_calls
-from .prediction import Predict
+from .forecast import whole_calls
 
 __all__ = ["LEVELS", "Reuse"]
 
 MOST = 10
+METHODS = ("auto", "forecast", "shallow")
 FORECAST = frozenset({"DDIM", "Euler"})
-"""Schedulers whose steps follow a forecast of the UNet's output well."""
+"""Schedulers whose steps follow a forecast of the UNet's output; those that weigh several outputs need "shallow"."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Reuse:
     """The UNet is run whole in every `every`-th call, from the first, and in the last; 1 is every call.
 
     `damping` shortens the slope of the forecasts, from 0 (the latest value is used again) to 1; None takes what was
-    measured best for the guidance scale.
+    measured best for the guidance scale. `method` says what stands in for the other calls: "forecast", of the UNet's
+    output; "shallow", its shallow part run on a forecast of the deep features; or "auto", see `method_for`.
 
     Raises:
         RequestError: a value leaves its range.
@@ -31,6 +32,7 @@ class Reuse:
 
     every: int = 1
     damping: float | None = None
+    method: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what no run could do."""
@@ -40,6 +42,8 @@ class Reuse:
         real = isinstance(self.damping, Real) and not isinstance(self.damping, bool)
         if self.damping is not None and not (real and 0 <= self.damping <= 1):
             raise RequestError(f"damping must be a number from 0 to 1, not {self.damping!r:.40}.")
+        if self.method not in METHODS:
+            raise RequestError(f"method must be one of {', '.join(METHODS)}, not {self.method!r:.40}.")
 
     def __bool__(self) -> bool:
         """Whether some calls are not whole."""
@@ -65,25 +69,42 @@ class Reuse:
         if scheduler.random or eta:
             name = f"{scheduler.name} with eta" if eta else scheduler.name
             raise RequestError(f"{asked} needs a sampler that draws no noise in its steps; {name} does. Take DDIM.")
-        if self and scheduler.name not in FORECAST:
-            names = " or ".join(sorted(FORECAST))
-            raise RequestError(f"reuse is for {names}; with {scheduler.name} it loses too much of the picture.")
+        if self and scheduler.calls_per_step > 1:
+            raise RequestError(
+                f"reuse loses the picture where a step calls the UNet twice, as with {scheduler.name}. Take DDIM."
+            )
+
+    def method_for(self, scheduler: Scheduler, has_shallow: bool) -> str:
+        """Return "forecast" or "shallow", as `method` says or as was measured to be better for the sampler; or "off".
+
+        Raises:
+            RequestError: it is "shallow", and the engine set has no shallow graph.
+        """
+        if not self:
+            return "off"
+        method = self.method
+        if method == "auto":
+            method = "forecast" if scheduler.name in FORECAST else "shallow"
+        if method == "shallow" and not has_shallow:
+            raise RequestError(
+                f"reuse with {scheduler.name} needs a UNet that gives its deep features and a shallow graph that takes "
+                f"them, which this engine set lacks. Take {' or '.join(sorted(FORECAST))}, or add them with "
+                "`outpaint-export`: see docs/engine-sets.md."
+            )
+        return method
 
     def whole_calls(self, calls: int, guided: range) -> frozenset[int]:
         """Which of a run's `calls` are whole; guidance in the calls `guided` adds rows that no forecast knows."""
         begin = guided.start if guided else 0
         return whole_calls(range(calls), self.every) | whole_calls(range(begin, calls), self.every)
 
-    def applied(self, predict: Predict, whole: frozenset[int], guidance_scale: float) -> Predict:
-        """`predict` with this reuse, for one run whose calls `whole` are whole."""
-        return forecast(predict, whole, self.damping_at(guidance_scale)) if self else predict
-
-    def notes(self, whole: int, calls: int) -> list[str]:
+    def notes(self, method: str, whole: int, calls: int) -> list[str]:
         """What a person should know of a run with `whole` of its `calls` run whole."""
         if not self:
             return []
+        others = "forecast" if method == "forecast" else "run in its shallow part, on a forecast of the deep features,"
         return [
-            f"reuse: the UNet was run whole in {whole} of {calls} calls and forecast in the others, so the picture "
+            f"reuse: the UNet was run whole in {whole} of {calls} calls and {others} in the others, so the picture "
             "differs from an exact run's. See docs/speed.md."
         ]
 

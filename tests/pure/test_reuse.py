@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outpaint_engine import OutpaintPipeline, OutpaintRequest, RequestError
+from outpaint_engine import FunctionEngine, OutpaintPipeline, OutpaintRequest, RequestError
 from outpaint_engine.denoise import LEVELS, Guidance, Reuse, forecast, guided
 from outpaint_engine.request import SPEEDS
 from outpaint_engine.samplers import SCHEDULERS
@@ -134,6 +134,7 @@ def test_samplers_that_draw_noise_are_refused(name: str) -> None:
         ({"scheduler": "Euler a", "guidance_every": 2}, "guidance_every needs a sampler"),
         ({"reuse": "careful", "guidance_every": 2}, "forecast twice"),
         ({"guidance_every": 0}, "guidance_every must be a whole number from 1 to 10"),
+        ({"scheduler": "Heun", "reuse": "careful"}, "a step calls the UNet twice, as with Heun"),
         ({"reuse": "quick"}, "reuse must be one of off, careful, fast; not 'quick'"),
     ],
 )
@@ -142,9 +143,11 @@ def test_what_cannot_be_reused_is_refused_with_a_sentence(fields: dict[str, Any]
         OutpaintRequest(image=None, **fields)
 
 
-@pytest.mark.parametrize("numbers", [{"every": 0}, {"every": 2.0}, {"every": 11}, {"damping": 2}, {"damping": True}])
+@pytest.mark.parametrize(
+    "numbers", [{"every": 0}, {"every": 2.0}, {"every": 11}, {"damping": 2}, {"damping": True}, {"method": 1}]
+)
 def test_numbers_out_of_range_are_refused(numbers: dict[str, Any]) -> None:
-    with pytest.raises(RequestError, match="must be a"):
+    with pytest.raises(RequestError, match="must be (a|one of)"):
         Reuse(**numbers)
 
 
@@ -169,3 +172,47 @@ def test_a_speed_stands_for_its_options_and_what_is_stated_comes_first(picture: 
 def test_a_speed_that_is_none_or_out_of_place_is_refused(make: Callable[..., Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         make(image=None, speed="quick")
+
+
+def with_shallow(pipe: OutpaintPipeline) -> tuple[OutpaintPipeline, list[str]]:
+    """A toy whose UNet's deep features are the text alone, with the shallow part that adds them; and its calls."""
+    calls: list[str] = []
+
+    def whole(sample: np.ndarray, timestep: np.ndarray, encoder_hidden_states: np.ndarray) -> dict[str, np.ndarray]:
+        calls.append("whole")
+        deep = encoder_hidden_states.mean(axis=(1, 2))[:, None, None, None]
+        return {"out_sample": 0.3 * sample + deep, "deep_features": deep}
+
+    def shallow(
+        sample: np.ndarray, timestep: np.ndarray, encoder_hidden_states: np.ndarray, deep_features: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        calls.append("shallow")
+        return {"out_sample": 0.3 * sample + deep_features}
+
+    inputs = {"sample": ("B", 4, "h", "w"), "timestep": ("B",), "encoder_hidden_states": ("B", "tokens", 4)}
+    answer, deep = {"out_sample": ("B", 4, "h", "w")}, {"deep_features": ("B", 1, 1, 1)}
+    engines = {
+        "unet": FunctionEngine(whole, inputs, answer | deep),
+        "shallow": FunctionEngine(shallow, inputs | deep, answer),
+    }
+    return OutpaintPipeline(pipe.models.with_engines(engines)), calls
+
+
+@pytest.mark.parametrize("scheduler", ["DPM Multi", "UniPC", "PNDM"])
+def test_samplers_that_weigh_several_outputs_run_the_shallow_part_on_deep_features(
+    toy: Toy, picture: np.ndarray, scheduler: str
+) -> None:
+    pipe, calls = with_shallow(toy())
+    fields = {**WIDE, "scheduler": scheduler, "num_inference_steps": 6, "guidance_interval": (0.0, 0.5)}
+    exact = pipe(image=picture, **fields)
+    made = len(calls)
+    result = pipe(image=picture, **fields, reuse="careful")
+    assert ["whole" if row else "shallow" for row in result.timings.rows] == calls[made:]
+    assert "shallow" in calls and any("in its shallow part" in note for note in result.notes)
+    # These features do not change from step to step, so that nothing is lost.
+    assert result.latents == pytest.approx(exact.latents, abs=1e-5)
+
+
+def test_a_set_without_a_shallow_graph_refuses_the_samplers_that_need_one(toy: Toy, picture: np.ndarray) -> None:
+    with pytest.raises(RequestError, match="needs a UNet that gives its deep features and a shallow graph"):
+        toy()(image=picture, **WIDE, scheduler="UniPC", reuse="careful")
