@@ -13,6 +13,7 @@ from .forecast import whole_calls
 __all__ = ["LEVELS", "Reuse"]
 
 MOST = 10
+STRONG_GUIDANCE, STRONG_DAMPING = 5.0, 0.8
 METHODS = ("auto", "forecast", "shallow")
 FORECAST = frozenset({"DDIM", "Euler"})
 """Schedulers whose steps follow a forecast of the UNet's output; those that weigh several outputs need "shallow"."""
@@ -50,10 +51,10 @@ class Reuse:
         return self.every > 1
 
     def damping_at(self, guidance_scale: float) -> float:
-        """The damping that applies; guidance multiplies a forecast's error, so that strong guidance is damped."""
+        """The damping that applies; strong guidance multiplies the error of a forecast over several calls."""
         if self.damping is not None:
             return self.damping
-        return 1.0
+        return STRONG_DAMPING if self.every > 2 and guidance_scale > STRONG_GUIDANCE else 1.0
 
     def check(self, scheduler: Scheduler, eta: float, guidance_every: int) -> None:
         """Refuse what no forecast follows, and what was measured to lose the picture.

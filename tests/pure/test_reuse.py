@@ -216,3 +216,13 @@ def test_samplers_that_weigh_several_outputs_run_the_shallow_part_on_deep_featur
 def test_a_set_without_a_shallow_graph_refuses_the_samplers_that_need_one(toy: Toy, picture: np.ndarray) -> None:
     with pytest.raises(RequestError, match="needs a UNet that gives its deep features and a shallow graph"):
         toy()(image=picture, **WIDE, scheduler="UniPC", reuse="careful")
+
+
+@pytest.mark.parametrize(
+    ("reuse", "guidance_scale", "damping"),
+    [(Reuse(2), 7.5, 1.0), (Reuse(3), 2.5, 1.0), (Reuse(3), 7.5, 0.8), (Reuse(3, damping=0.0), 7.5, 0.0)],
+)
+def test_long_forecasts_under_strong_guidance_are_damped_unless_told(
+    reuse: Reuse, guidance_scale: float, damping: float
+) -> None:
+    assert reuse.damping_at(guidance_scale) == damping
