@@ -10,6 +10,7 @@ from .engines import EngineOptions, load_engines
 from .errors import EngineSetError, RequestError
 from .request import OutpaintRequest, all_names
 from .run import OutpaintResult, OutpaintRun
+from .shapes import shapes_to_prepare
 
 __all__ = ["OutpaintPipeline"]
 
@@ -60,7 +61,7 @@ class OutpaintPipeline:
             BackendUnavailable: the device cannot be used here, or not in that precision.
         """
         engine_set = EngineSet.open(folder, verify=verify)
-        engines = load_engines(engine_set, device, options)
+        engines = load_engines(engine_set, device, options, shapes_to_prepare(engine_set, options.buckets))
         return cls(Models.of(engine_set, engines), max_batch=max_batch)
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:

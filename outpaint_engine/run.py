@@ -12,7 +12,6 @@ from .canvas import CanvasPlan, paste_back, plan
 from .components import Models, Unet, VaeDecoder
 from .denoise import Guidance, Predict, denoiser, forecast, forecast_features, guided, guided_calls
 from .engine_set import EngineSet
-from .engines.base import Bucket
 from .errors import OutpaintError, RequestError
 from .harmonize import color_match
 from .images import open_picture, to_image
@@ -21,6 +20,7 @@ from .prompts import Chunks, PromptPair, weighted
 from .quality import QualityReport, report
 from .request import OutpaintRequest
 from .samplers import Sampler, Step, Walk, ddim
+from .shapes import Bucket
 from .start import Start, Starter
 from .tensors import Array
 from .timing import Timings

@@ -15,8 +15,9 @@ from typing import Any, Self
 import numpy as np
 
 from .engines import BatchingEngine, Engine, EngineOptions
-from .engines.base import EngineDecorator, usable_cores
+from .engines.base import EngineDecorator
 from .errors import RequestError
+from .machine import usable_cores
 from .pipeline import OutpaintPipeline
 from .request import OutpaintRequest
 from .run import OutpaintResult, OutpaintRun, pictures_per_call
@@ -93,20 +94,20 @@ class SharedPipeline:
             raise
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
-        """Run a request, or the request made of `fields`, to its end; from any thread."""
-        with self.steps(request or OutpaintRequest(**fields)) as run:
+        """Run a request, or the one that `OutpaintRequest.placed` makes of `fields`, to its end; from any thread."""
+        with self.steps(request, **fields) as run:
             for _ in run:
                 pass
             return run.result
 
     @contextmanager
-    def steps(self, request: OutpaintRequest) -> Iterator[OutpaintRun]:
+    def steps(self, request: OutpaintRequest | None = None, **fields: Any) -> Iterator[OutpaintRun]:
         """A run to iterate over, which is company for the others until the block ends; leave it early to cancel."""
         with self._places:
             with self._lock:
                 self._running += 1
             try:
-                yield self._shared.steps(request)
+                yield self._shared.steps(request, **fields)
             finally:
                 with self._lock:
                     self._running -= 1

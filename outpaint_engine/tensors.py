@@ -7,9 +7,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "TensorSpec"]
+__all__ = ["Array", "Shapes", "TensorSpec"]
 
 Array = NDArray[Any]
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""Names of inputs and their shapes, by name."""
 
 
 @dataclass(frozen=True)

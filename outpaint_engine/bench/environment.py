@@ -1,12 +1,12 @@
 """The machine and the libraries that a figure was measured with. Reads files and asks nvidia-smi; loads nothing."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
 
 from .. import __version__
+from ..machine import cpu_flags, cpu_name, usable_cores, versions
 from .record import Environment, Gpu
 
 __all__ = ["device_memory_in_use", "peak_rss", "read_environment"]
@@ -54,15 +54,14 @@ MEBIBYTE = 2**20
 
 def read_environment() -> Environment:
     """What figures measured now depend on; what this machine does not tell is empty or 0."""
-    flags = set(_cpuinfo("flags", "Features").split())
     return Environment(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpu=_cpuinfo("model name") or platform.processor(),
-        cpu_flags=tuple(flag for flag in CPU_FLAGS if flag in flags),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cpu=cpu_name(),
+        cpu_flags=tuple(flag for flag in CPU_FLAGS if flag in cpu_flags()),
+        cores=usable_cores(),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0,
         gpus=_gpus(),
-        versions={"outpaint_engine": __version__, "python": platform.python_version(), **_installed()},
+        versions={"outpaint_engine": __version__, "python": platform.python_version(), **versions(LIBRARIES)},
         commit=_commit(),
         threads={name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
         load_average=tuple(round(load, 2) for load in os.getloadavg()) if hasattr(os, "getloadavg") else (),
@@ -99,26 +98,6 @@ def _nvidia_smi(*query: str) -> list[list[str]]:
     """One row a card; none where nvidia-smi is missing or fails."""
     command = ["nvidia-smi", f"--query-gpu={','.join(query)}", "--format=csv,noheader,nounits"]
     return [line.split(", ") for line in _output(command).splitlines()]
-
-
-def _cpuinfo(*names: str) -> str:
-    """The first line of /proc/cpuinfo that goes by one of `names`; empty without."""
-    path = Path("/proc/cpuinfo")
-    for line in path.read_text().splitlines() if path.exists() else ():
-        name, _, value = line.partition(":")
-        if name.strip() in names:
-            return value.strip()
-    return ""
-
-
-def _installed() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _commit() -> str:

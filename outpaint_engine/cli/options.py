@@ -127,7 +127,11 @@ def engine_options(command: Command) -> Command:
             help="What the engines compute in, where the device leaves a choice.",
         ),
         click.option("--threads", type=click.IntRange(1), help="CPU threads of one engine. [every core]"),
-        click.option("--cuda-graph", is_flag=True, help="On a GPU: record each step's work once and replay it."),
+        click.option(
+            "--cuda-graph/--no-cuda-graph",
+            default=None,
+            help="On a GPU: record each step's work once and replay it. [where possible]",
+        ),
     ]
     return _added(command, options)
 

@@ -3,7 +3,8 @@
 Plans are built in the export stage, which takes from here what builder and runtime must agree on.
 """
 
-from .base import Backend, Bucket, Engine, EngineOptions, Probe
+from ..shapes import Bucket
+from .base import Backend, Engine, EngineOptions, Loading, Probe
 from .batching import BatchingEngine
 from .cuda_runtime import compute_capability
 from .function import FunctionEngine
@@ -21,6 +22,7 @@ __all__ = [
     "EngineOptions",
     "Flavour",
     "FunctionEngine",
+    "Loading",
     "Probe",
     "Profile",
     "collected_messages",

@@ -1,26 +1,26 @@
 """What every engine and every backend is: two verbs and a close."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
-from ..engine_set import PARTS, EngineSet
+from ..engine_set import PARTS, Artifact, EngineSet, regular_file
 from ..errors import BackendUnavailable, EngineError, RequestError
-from ..tensors import Array, TensorSpec
+from ..shapes import Bucket
+from ..tensors import Array, Shapes, TensorSpec
 
 __all__ = [
     "PRECISIONS",
     "Backend",
-    "Bucket",
     "Engine",
     "EngineDecorator",
     "EngineOptions",
+    "Loading",
     "Probe",
     "check_feeds",
-    "usable_cores",
 ]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -113,17 +113,6 @@ class Probe:
     worth_installing: bool = False
 
 
-class Bucket(NamedTuple):
-    """A shape that engines of fixed shapes are made ready for: the canvas in pixels, and the rows of a UNet call.
-
-    With guidance each picture of a call takes two rows.
-    """
-
-    width: int
-    height: int
-    rows: int = 2
-
-
 @dataclass(frozen=True)
 class EngineOptions:
     """How engines are loaded, whatever the backend.
@@ -131,7 +120,8 @@ class EngineOptions:
     `precision` is "auto", "fp32", "bf16" or "fp16": what the engine computes in, where a backend can choose;
     `threads` bounds the CPU threads of one engine, None is every core this process may run on. Engines of fixed
     shapes are made ready for `buckets` when they are loaded (without any, for the set's native size), and for other
-    shapes when they come. `cuda_graph` records a GPU's work once a shape and replays it.
+    shapes when they come. `cuda_graph` is whether a GPU's work is recorded once a shape and replayed; without a word it
+    is, as far as the graphs allow.
 
     Raises:
         RequestError: there is no such precision, or fewer than one thread.
@@ -140,7 +130,7 @@ class EngineOptions:
     precision: str = "auto"
     threads: int | None = None
     buckets: tuple[Bucket, ...] = ()
-    cuda_graph: bool = False
+    cuda_graph: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no backend could do."""
@@ -150,34 +140,60 @@ class EngineOptions:
             raise RequestError(f"threads must be a whole number from 1, not {self.threads}.")
 
 
-def usable_cores() -> int:
-    """How many CPU cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@dataclass(frozen=True)
+class Loading:
+    """What a backend is to load: one part of an engine set, how, and the shapes to make engines of fixed shapes for."""
+
+    engine_set: EngineSet
+    part: str
+    options: EngineOptions = EngineOptions()
+    shapes: tuple[Shapes, ...] = ()
+
+    def artifact(self, backend: "Backend") -> tuple[Artifact, Path]:
+        """What a backend reads of this part, and where it lies.
+
+        Raises:
+            EngineSetError: the set has nothing for this backend, or the file is missing or a link.
+        """
+        artifact = self.engine_set.artifact(self.part, backend.format)
+        return artifact, regular_file(self.engine_set.folder, artifact.file)
 
 
 class Backend(ABC):
     """A runtime library that loads artifacts of one format. It never downloads.
 
-    `precisions` are what `EngineOptions.precision` may ask of it.
+    `precisions` are what `EngineOptions.precision` may ask of it. Subclasses say how it is looked for and opened.
     """
 
     name: str
     device: str
     format: str
     precisions: tuple[str, ...] = PRECISIONS
+    _probed: Probe | None = None
 
-    @abstractmethod
     def probe(self) -> Probe:
-        """Look whether this backend can be used; never raises."""
+        """Whether this backend can be used here; looked for once a process. Never raises."""
+        if self._probed is None:
+            self._probed = self._look()
+        return self._probed
 
-    @abstractmethod
-    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
+    def load(self, loading: Loading) -> Engine:
         """Load the engine of one part of a set, from the artifact that this backend reads.
 
         Raises:
             BackendUnavailable: the library is missing, or another device than this backend's would run.
             EngineSetError: the set has no artifact for this backend, or it is not one that it reads.
         """
+        self.require(loading.options)
+        return self._open(loading)
+
+    @abstractmethod
+    def _look(self) -> Probe:
+        """Look whether this backend can be used; never raises."""
+
+    @abstractmethod
+    def _open(self, loading: Loading) -> Engine:
+        """Load, on a backend that can be used."""
 
     def suits(self, engine_set: EngineSet, options: EngineOptions) -> bool:
         """Whether "auto" may take this backend for a set; decided without loading a library."""

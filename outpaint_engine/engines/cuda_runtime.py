@@ -91,8 +91,11 @@ class RecordedWork:
         checked(self._cuda.cudaStreamBeginCapture(self._stream, mode))
         try:
             enqueue()
-        finally:
-            graph = checked(self._cuda.cudaStreamEndCapture(self._stream))
+        except BaseException:
+            # It ends with an error of its own, which is not the reason.
+            self._cuda.cudaStreamEndCapture(self._stream)
+            raise
+        graph = checked(self._cuda.cudaStreamEndCapture(self._stream))
         recorded = checked(self._cuda.cudaGraphInstantiate(graph, 0))
         checked(self._cuda.cudaGraphDestroy(graph))
         return recorded

@@ -1,23 +1,36 @@
-"""ONNX Runtime: sessions as engines, and the backend whose rows differ in their execution provider only.
+"""ONNX Runtime: sessions as engines, opened without falling back and checked for what really runs them.
 
 The library is imported on use. Nothing here knows of diffusion.
 """
 
+import importlib.metadata
 import importlib.util
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine_set import EngineSet, regular_file
-from ..errors import EngineError
+from ..engine_set import Artifact
+from ..errors import BackendUnavailable, EngineError, EngineSetError
+from ..machine import usable_cores
 from ..tensors import Array, TensorSpec
 from .attention import attention_in_blocks
-from .base import Backend, Engine, EngineOptions, Probe, check_feeds
-from .session import check_precision, check_provider, graph_precision, installed, open_session, settings
+from .base import Backend, Engine, EngineOptions, Loading, Probe, check_feeds
 
-__all__ = ["OnnxBackend", "OnnxEngine"]
+__all__ = [
+    "OnnxBackend",
+    "OnnxEngine",
+    "check_precision",
+    "check_provider",
+    "graph_precision",
+    "open_session",
+    "settings",
+]
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime reads it once, when it is first imported; see its Privacy.md. A setting of the user's own stays."""
 ELEMENT_TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -27,7 +40,14 @@ ELEMENT_TYPES = {
     "tensor(bool)": np.bool_,
 }
 FLAVOURS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-"""Distributions that all bring the module `onnxruntime`. Plug-ins such as onnxruntime-ep-openvino are none of them."""
+"""Distributions that all bring the module `onnxruntime`. Plug-ins such as onnxruntime-ep-webgpu are none of them."""
+FATAL = 4
+"""Log severity: failures reach the caller as exceptions, and need not be printed as well."""
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+Provider = tuple[str, Mapping[str, str]]
+"""Its name and its options."""
+Rewrite = Callable[[bytes], bytes]
 
 
 class OnnxEngine(Engine):
@@ -81,33 +101,12 @@ class OnnxBackend(Backend):
         self.name, self.device, self.precisions = name, device, precisions
         self._provider, self._remedy = provider, f'pip install "outpaint_engine[{extra}]"'
 
-    def probe(self) -> Probe:
-        """See `Backend.probe`."""
-        runtime = self._probe_runtime()
-        if runtime.usable and self._provider not in _available_providers():
-            return Probe(
-                False, runtime.version, reason=f"this onnxruntime has no {self._provider}", remedy=self._remedy
-            )
-        return runtime
-
-    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
-        """See `Backend.load`."""
-        self.require(options)
-        artifact = engine_set.artifact(part, self.format)
-        path = regular_file(engine_set.folder, artifact.file)
-        session_options = settings(options)
-        session_options.enable_mem_pattern = False
-        session = open_session(path, session_options, [self._provider], rewrite=attention_in_blocks)
-        check_provider(session, self._provider, f"{part} on {self.name}")
-        precision = graph_precision(artifact, session)
-        check_precision(options, precision, f"{part} on {self.name}")
-        return OnnxEngine(session, part, self, precision)
-
-    def _probe_runtime(self) -> Probe:
-        """Whether there is exactly one onnxruntime and it imports."""
-        if importlib.util.find_spec("onnxruntime") is None:
+    def _look(self) -> Probe:
+        """Whether there is exactly one onnxruntime, it imports, and it has the provider."""
+        found = importlib.util.find_spec("onnxruntime")
+        if found is None or found.origin is None:
             return Probe(False, reason="onnxruntime is not installed", remedy=self._remedy)
-        flavours = [name for name in FLAVOURS if installed(name)]
+        flavours = _flavours_in(Path(found.origin).parents[1])
         if len(flavours) > 1:
             return Probe(
                 False,
@@ -118,7 +117,92 @@ class OnnxBackend(Backend):
             import onnxruntime
         except Exception as error:  # a broken wheel may raise anything, and a probe never does
             return Probe(False, reason=f"onnxruntime does not import: {error}", remedy=self._remedy)
-        return Probe(True, f"onnxruntime {onnxruntime.__version__}", self.device)
+        version = f"onnxruntime {onnxruntime.__version__}"
+        if self._provider not in _available_providers():
+            return Probe(False, version, reason=f"this onnxruntime has no {self._provider}", remedy=self._remedy)
+        return Probe(True, version, self.device)
+
+    def _open(self, loading: Loading) -> Engine:
+        artifact, path = loading.artifact(self)
+        session_options = settings(loading.options)
+        session_options.enable_mem_pattern = False
+        session = open_session(path, session_options, [self._provider], rewrite=attention_in_blocks)
+        name = f"{loading.part} on {self.name}"
+        check_provider(session, self._provider, name)
+        precision = graph_precision(artifact, session)
+        check_precision(loading.options, precision, name)
+        return OnnxEngine(session, loading.part, self, precision)
+
+
+def settings(options: EngineOptions) -> Any:
+    """Session options that every provider shares."""
+    import onnxruntime
+
+    found = onnxruntime.SessionOptions()
+    found.log_severity_level = FATAL
+    found.intra_op_num_threads = options.threads or usable_cores()
+    return found
+
+
+def open_session(
+    path: Path, session_options: Any, providers: Sequence[Provider | str], rewrite: Rewrite | None = None
+) -> Any:
+    """A session of the graph at `path`, or of what `rewrite` makes of it. It never falls back to other providers.
+
+    Raises:
+        EngineSetError: the graph cannot be loaded.
+    """
+    import onnxruntime
+
+    try:
+        source: str | bytes = str(path)
+        if rewrite:
+            content = path.read_bytes()
+            rewritten = rewrite(content)
+            if rewritten is not content:
+                source = rewritten
+                # Where the weights lie, for a graph that is handed over as bytes.
+                session_options.add_session_config_entry(WEIGHTS_FOLDER, str(path.parent))
+        return onnxruntime.InferenceSession(source, session_options, list(providers), enable_fallback=0)
+    except Exception as error:
+        raise EngineSetError(
+            f"{path} is not a graph that onnxruntime {onnxruntime.__version__} can load: {error}"
+        ) from error
+
+
+def check_provider(session: Any, provider: str, engine: str) -> None:
+    """Compare the provider that runs with the one asked for.
+
+    Raises:
+        BackendUnavailable: another one runs.
+    """
+    runs = session.get_providers()[0]
+    if runs != provider:
+        raise BackendUnavailable(f"{engine} would run on {runs}, not on {provider}. See `outpaint devices`.")
+
+
+def check_precision(options: EngineOptions, precision: str, engine: str) -> None:
+    """Compare the precision that runs with the one asked for.
+
+    Raises:
+        BackendUnavailable: they differ.
+    """
+    if options.precision not in ("auto", precision):
+        raise BackendUnavailable(
+            f"{engine} computes the graph as it was exported, in {precision}; {options.precision} was asked for. "
+            "Use --precision auto, or an engine set that was exported in that precision."
+        )
+
+
+def graph_precision(artifact: Artifact, session: Any) -> str:
+    """What a provider computes a graph in that takes it as it is: "fp16" for half-precision graphs, else "fp32"."""
+    kinds = {argument.type for argument in (*session.get_inputs(), *session.get_outputs())}
+    return "fp16" if artifact.precision == "fp16" or "tensor(float16)" in kinds else "fp32"
+
+
+def _flavours_in(folder: Path) -> list[str]:
+    """The distributions of onnxruntime whose files lie in `folder`; one in another folder overwrites nothing."""
+    return [name for name in FLAVOURS if any(importlib.metadata.distributions(name=name, path=[str(folder)]))]
 
 
 def _available_providers() -> Sequence[str]:

@@ -1,8 +1,7 @@
 """OpenVINO on the CPU, driven directly: the same ONNX files, compiled for each shape when they are loaded.
 
-It runs on every processor that OpenVINO runs on, where the plug-in (`ort_openvino`) takes Intel's only. Compiling a
-full-size UNet takes about as long as reading back a compiled one, so nothing is kept on disk. The library is imported
-on use; nothing here knows of diffusion.
+Compiling a full-size UNet takes about as long as reading back a compiled one, so nothing is kept on disk. The library
+is imported on use; nothing here knows of diffusion.
 """
 
 import importlib
@@ -16,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from ..engine_set import Artifact, EngineSet, regular_file
+from ..engine_set import Artifact, EngineSet
 from ..errors import BackendUnavailable, EngineError, EngineSetError
-from ..tensors import Array, TensorSpec
-from .base import Backend, Engine, EngineOptions, Probe, check_feeds, usable_cores
-from .fixed_shapes import FixedShapesEngine, Shapes, asked_shapes
+from ..machine import has_bf16, lacks_bf16, usable_cores
+from ..tensors import Array, Shapes, TensorSpec
+from .base import Backend, Engine, EngineOptions, Loading, Probe, check_feeds
+from .fixed_shapes import FixedShapesEngine
 from .mapped_files import release_mapped
-from .processor import has_bf16, is_intel, lacks_bf16
 
-__all__ = ["REMEDY", "OpenVinoBackend", "chosen_precision", "cpu_settings", "worth_compiling"]
+__all__ = ["OpenVinoBackend"]
 
 TELEMETRY = "openvino_telemetry"
 REMEDY = 'pip install "outpaint_engine[openvino]"'
@@ -75,15 +74,12 @@ class OpenVinoBackend(Backend):
 
     name, device, format, precisions = "openvino", "cpu", "onnx", ("auto", *HINTS)
 
-    def probe(self) -> Probe:
-        """See `Backend.probe`."""
+    def _look(self) -> Probe:
         try:
             library = _library()
             devices = _core().available_devices
         except ModuleNotFoundError as error:
-            # On Intel's processors the plug-in, which the extra `cpu` brings, is as fast.
-            gains = has_bf16() and not is_intel()
-            return Probe(False, "", "", f"{error.name} is not installed", REMEDY, worth_installing=gains)
+            return Probe(False, "", "", f"{error.name} is not installed", REMEDY, worth_installing=has_bf16())
         except Exception as error:  # a broken wheel may raise anything, and a probe never does
             return Probe(False, "", "", f"openvino does not load: {error}", REMEDY)
         version = f"openvino {library.__version__.partition('-')[0]}"
@@ -95,20 +91,14 @@ class OpenVinoBackend(Backend):
         """Where a picture gains more than compiling costs."""
         return super().suits(engine_set, options) and worth_compiling(engine_set, options)
 
-    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
-        """See `Backend.load`."""
-        self.require(options)
+    def _open(self, loading: Loading) -> Engine:
         capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        precision = chosen_precision(options, capabilities, self.name)
-        return FixedShapesEngine(
-            f"{part} on {self.name}",
-            partial(self._open, engine_set, part, cpu_settings(precision, options)),
-            asked_shapes(engine_set, part, self.format, options),
-        )
+        settings = cpu_settings(chosen_precision(loading.options, capabilities, self.name), loading.options)
+        name = f"{loading.part} on {self.name}"
+        return FixedShapesEngine(name, partial(self._compile, loading, name, settings), loading.shapes)
 
-    def _open(self, engine_set: EngineSet, part: str, settings: Mapping[str, str], shapes: Shapes | None) -> Engine:
-        artifact = engine_set.artifact(part, self.format)
-        path = regular_file(engine_set.folder, artifact.file)
+    def _compile(self, loading: Loading, name: str, settings: Mapping[str, str], shapes: Shapes | None) -> Engine:
+        artifact, path = loading.artifact(self)
         try:
             model = _core().read_model(path)
             if shapes is not None:
@@ -120,10 +110,10 @@ class OpenVinoBackend(Backend):
         # The weights were copied into the layouts of the kernels.
         del model
         release_mapped({path.resolve().parent})
-        engine = OpenVinoEngine(compiled, f"{part} on {self.name}", self, artifact)
+        engine = OpenVinoEngine(compiled, name, self, artifact)
         asked = NAMES[settings["INFERENCE_PRECISION_HINT"]]
         if engine.precision != asked:
-            what = f"{part} on {self.name} was asked to compute in {asked} and computes in {engine.precision}."
+            what = f"{name} was asked to compute in {asked} and computes in {engine.precision}."
             warnings.warn(what, stacklevel=4)
         return engine
 

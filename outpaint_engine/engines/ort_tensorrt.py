@@ -8,22 +8,24 @@ import ctypes
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..engine_set import EngineSet, regular_file
+from ..engine_set import EngineSet
 from ..errors import EngineSetError
-from .base import Engine, EngineOptions, Probe
+from ..tensors import Shapes
+from .base import Engine, EngineOptions, Loading, Probe
 from .cuda import PROVIDER as CUDA_PROVIDER
-from .cuda import CudaBackend, CudaEngine, cuda_options, preload_libraries
-from .fixed_shapes import FixedShapesEngine, Shapes, asked_shapes
-from .session import check_assignment, check_provider, graph_precision, open_session, recorded, settings
+from .cuda import CudaBackend, CudaEngine, cuda_options, gpu_session, preload_libraries
+from .fixed_shapes import FixedShapesEngine
+from .onnx import graph_precision
 
 __all__ = ["OrtTensorRTBackend", "tensorrt_options"]
 
 PROVIDER = "TensorrtExecutionProvider"
 LIBRARY = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
-"""The provider in onnxruntime-gpu 1.27 to 1.32 is built against TensorRT 10; 11 does not load."""
+"""The provider in onnxruntime-gpu 1.31 and 1.32 is built against TensorRT 10; 11 does not load."""
 FOLDER = "engines/ort-tensorrt"
 EXTRA_INDEX = "https://pypi.nvidia.com"
 
@@ -34,11 +36,10 @@ class OrtTensorRTBackend(CudaBackend):
     def __init__(self) -> None:
         super().__init__()
         self.name, self._provider = "ort-tensorrt", PROVIDER
-        self._remedy += f' "tensorrt-cu13>=10.13,<11" --extra-index-url {EXTRA_INDEX}'
+        self._remedy += f' "tensorrt-cu13>=10.14,<11" --extra-index-url {EXTRA_INDEX}'
 
-    def probe(self) -> Probe:
-        """See `Backend.probe`."""
-        found = super().probe()
+    def _look(self) -> Probe:
+        found = super()._look()
         if found.usable and not _tensorrt_loads():
             return Probe(False, found.version, found.device, f"TensorRT 10 ({LIBRARY}) does not load", self._remedy)
         return Probe(found.usable, found.version, found.device, found.reason, found.remedy)
@@ -47,29 +48,26 @@ class OrtTensorRTBackend(CudaBackend):
         """Where engines were built already: building them takes minutes, which must have been asked for by name."""
         return super().suits(engine_set, options) and any((engine_set.folder / FOLDER).glob("*.engine"))
 
-    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
-        """See `Backend.load`; what is not built yet is built, which takes minutes."""
-        self.require(options)
+    def _open(self, loading: Loading) -> Engine:
+        """What is not built yet is built, which takes minutes."""
         preload_libraries()
-        return FixedShapesEngine(
-            f"{part} on {self.name}",
-            partial(self._open, engine_set, part, options),
-            asked_shapes(engine_set, part, self.format, options),
-        )
+        return FixedShapesEngine(f"{loading.part} on {self.name}", partial(self._build, loading), loading.shapes)
 
-    def _open(self, engine_set: EngineSet, part: str, options: EngineOptions, shapes: Shapes | None) -> Engine:
-        artifact, name = engine_set.artifact(part, self.format), f"{part} on {self.name}"
-        path, folder = regular_file(engine_set.folder, artifact.file), engine_set.folder / FOLDER
+    def _build(self, loading: Loading, shapes: Shapes | None) -> Engine:
+        artifact, path = loading.artifact(self)
+        part, options, folder = loading.part, loading.options, loading.engine_set.folder / FOLDER
         _make_folder(folder)
-        providers = [
-            (PROVIDER, tensorrt_options(folder, part, shapes, options)),
-            (CUDA_PROVIDER, cuda_options(options)),
-        ]
-        session = open_session(path, recorded(settings(options)), providers)
-        check_provider(session, PROVIDER, name)
-        check_assignment(session, name, [PROVIDER, CUDA_PROVIDER], light_elsewhere=True)
+        session, graph = gpu_session(
+            path,
+            f"{part} on {self.name}",
+            options,
+            lambda graph: [
+                (PROVIDER, tensorrt_options(folder, part, shapes, replace(options, cuda_graph=graph))),
+                (CUDA_PROVIDER, cuda_options(graph)),
+            ],
+        )
         half = options.precision == "fp16" or graph_precision(artifact, session) == "fp16"
-        return CudaEngine(session, part, self, "fp16" if half else "fp32", graph=options.cuda_graph)
+        return CudaEngine(session, part, self, "fp16" if half else "fp32", graph=graph)
 
 
 def tensorrt_options(folder: Path, part: str, shapes: Shapes | None, options: EngineOptions) -> dict[str, str]:
@@ -90,7 +88,7 @@ def tensorrt_options(folder: Path, part: str, shapes: Shapes | None, options: En
         "trt_timing_cache_path": str(folder),
         "trt_fp16_enable": half,
         "trt_layer_norm_fp32_fallback": half,
-        "trt_cuda_graph_enable": str(int(options.cuda_graph)),
+        "trt_cuda_graph_enable": str(int(options.cuda_graph is not False)),
     }
     if profile:
         found |= {f"trt_profile_{bound}_shapes": profile for bound in ("min", "opt", "max")}

@@ -1,15 +1,15 @@
 """Which backends there are, and which one runs: the one asked for, or with "auto" the first that works for the set."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..engine_set import PARTS, EngineSet
 from ..errors import BackendUnavailable, EngineSetError
-from .base import Backend, Engine, EngineOptions, Probe
+from ..tensors import Shapes
+from .base import Backend, Engine, EngineOptions, Loading, Probe
 from .cuda import CudaBackend
 from .onnx import OnnxBackend
 from .openvino import OpenVinoBackend
-from .ort_openvino import OrtOpenVinoBackend
 from .ort_tensorrt import OrtTensorRTBackend
 from .tensorrt import FLAVOURS, TensorRTBackend
 
@@ -20,7 +20,6 @@ BACKENDS: tuple[Backend, ...] = (
     OrtTensorRTBackend(),
     CudaBackend(),
     OpenVinoBackend(),
-    OrtOpenVinoBackend(),
     OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu", ("auto", "fp32")),
 )
 """Fastest first: the order in which "auto" tries them."""
@@ -41,17 +40,20 @@ def find_backend(device: str) -> Backend:
     raise BackendUnavailable(f"This version has no backend {device!r}; it has {known}. See `outpaint devices`.")
 
 
-def load_engines(engine_set: EngineSet, device: str, options: EngineOptions) -> dict[str, Engine]:
+def load_engines(
+    engine_set: EngineSet, device: str, options: EngineOptions, shapes: Mapping[str, tuple[Shapes, ...]]
+) -> dict[str, Engine]:
     """The engines of a set's four parts, on the backend asked for; "auto" takes the first that works for this set.
 
-    "auto" warns where it took a slower backend than this machine could have, and says what to install.
+    `shapes` are those to make engines of fixed shapes for, by part. "auto" warns where it took a slower backend than
+    this machine could have, and says what to install.
 
     Raises:
         BackendUnavailable: it cannot be used here; the message says why and what to install.
         EngineSetError: a graph cannot be loaded.
     """
     if device != "auto":
-        return _load(find_backend(device), engine_set, options)
+        return _load(find_backend(device), engine_set, options, shapes)
     passed_over: list[str] = []
     candidates = [backend for backend in BACKENDS if backend.suits(engine_set, options)]
     for backend in candidates:
@@ -61,7 +63,7 @@ def load_engines(engine_set: EngineSet, device: str, options: EngineOptions) -> 
                 passed_over.append(_advice(backend, probe))
             continue
         try:
-            engines = _load(backend, engine_set, options)
+            engines = _load(backend, engine_set, options, shapes)
         except (BackendUnavailable, EngineSetError) as error:
             if backend is candidates[-1]:
                 raise
@@ -72,12 +74,14 @@ def load_engines(engine_set: EngineSet, device: str, options: EngineOptions) -> 
     raise BackendUnavailable(_nothing_works(candidates, options))
 
 
-def _load(backend: Backend, engine_set: EngineSet, options: EngineOptions) -> dict[str, Engine]:
+def _load(
+    backend: Backend, engine_set: EngineSet, options: EngineOptions, shapes: Mapping[str, tuple[Shapes, ...]]
+) -> dict[str, Engine]:
     backend.require(options)
     engines: dict[str, Engine] = {}
     try:
         for part in PARTS:
-            engines[part] = backend.load(engine_set, part, options)
+            engines[part] = backend.load(Loading(engine_set, part, options, shapes.get(part, ())))
     except BaseException:
         for engine in engines.values():
             engine.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..engine_set import MANIFEST, Artifact, EngineSet, regular_file
 from ..errors import EngineSetError
-from .base import Backend, Engine, EngineOptions, Probe
+from .base import Backend, Engine, Loading, Probe
 from .cuda_runtime import compute_capability, gpu_name
 from .tensorrt_engine import LoadedPlan, TensorRTEngine
 
@@ -51,8 +51,7 @@ class TensorRTBackend(Backend):
         self.name = self.format = flavour.name
         self._flavour = flavour
 
-    def probe(self) -> Probe:
-        """See `Backend.probe`."""
+    def _look(self) -> Probe:
         remedy = f'pip install "outpaint_engine[{self.name}]"'
         try:
             library = importlib.import_module(self._flavour.module)
@@ -72,11 +71,10 @@ class TensorRTBackend(Backend):
         except Exception as error:  # cuda-python raises where it cannot load the CUDA runtime
             return Probe(False, version, reason=f"CUDA does not start: {error}", remedy="reinstall NVIDIA's driver")
 
-    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
-        """See `Backend.load`."""
-        probe = self.require(options)
+    def _open(self, loading: Loading) -> Engine:
+        engine_set = loading.engine_set
         library = importlib.import_module(self._flavour.module)
-        artifact = self._artifact(engine_set, part)
+        artifact = self._artifact(engine_set, loading.part)
         self.check_origin(engine_set, artifact, library.__version__, compute_capability())
         plan = self._read(engine_set, artifact)
         logger = collected_messages(library)
@@ -84,11 +82,12 @@ class TensorRTBackend(Backend):
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineSetError(
-                f"{engine_set.folder / artifact.file} cannot be loaded by {probe.version}: {logger.last_error}. "
+                f"{engine_set.folder / artifact.file} cannot be loaded by {self.probe().version}: {logger.last_error}. "
                 + self._rebuild(engine_set, artifact)
             )
         loaded = LoadedPlan(library, logger, runtime, engine)
-        return TensorRTEngine(loaded, f"{part} on {self.name}", artifact, options.cuda_graph)
+        records = loading.options.cuda_graph is not False
+        return TensorRTEngine(loaded, f"{loading.part} on {self.name}", artifact, records)
 
     def check_origin(self, engine_set: EngineSet, artifact: Artifact, version: str, capability: str) -> None:
         """Compare what a plan was built for and from with this machine and this set.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine.engine_set import EngineSet
-from outpaint_engine.engines import BACKENDS, Backend, Engine, EngineOptions
+from outpaint_engine.engines import BACKENDS, Backend, Engine, EngineOptions, Loading
 from outpaint_engine.tensors import Array
 
 from .bound_on_cpu import BoundOnCpu
@@ -57,7 +57,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> EngineSet:
 @pytest.fixture
 def unet(backend: Backend, tiny: EngineSet) -> Engine:
     """The small UNet on a backend, in float32."""
-    return backend.load(tiny, "unet", EngineOptions(precision="fp32"))
+    return backend.load(Loading(tiny, "unet", EngineOptions(precision="fp32")))
 
 
 @pytest.fixture

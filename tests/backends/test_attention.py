@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine.engine_set import EngineSet
-from outpaint_engine.engines import EngineOptions
+from outpaint_engine.engines import Loading
 from outpaint_engine.engines.attention import attention_in_blocks, attention_spelled_out
 from outpaint_engine.engines.protobuf import encode, fields
 from outpaint_engine.engines.table import find_backend
@@ -118,7 +118,7 @@ def test_ort_cpu_runs_it_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         return rewritten
 
     monkeypatch.setattr("outpaint_engine.engines.onnx.attention_in_blocks", watched)
-    find_backend("ort-cpu").load(EngineSet.open(GOLDENS / "tiny-9"), "unet", EngineOptions()).close()
+    find_backend("ort-cpu").load(Loading(EngineSet.open(GOLDENS / "tiny-9"), "unet")).close()
     assert "MultiHeadAttention" in ran and "Attention" not in ran
 
 

@@ -9,19 +9,21 @@ import numpy as np
 import pytest
 
 from outpaint_engine.engine_set import PARTS, EngineSet
-from outpaint_engine.engines import Backend, Bucket, Engine, EngineOptions
+from outpaint_engine.engines import Backend, Engine, EngineOptions, Loading
 from outpaint_engine.engines.table import find_backend
 from outpaint_engine.errors import BackendUnavailable, EngineError, EngineSetError
+from outpaint_engine.shapes import Bucket, shapes_to_prepare
 from outpaint_engine.tensors import Array
 
 Feeds = dict[str, Array]
 MakeFeeds = Callable[..., Feeds]
+FP32 = EngineOptions(precision="fp32")
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_an_engine_takes_and_gives_what_the_manifest_states(backend: Backend, tiny: EngineSet, part: str) -> None:
     artifact = tiny.artifact(part)
-    with backend.load(tiny, part, EngineOptions()) as engine:
+    with backend.load(Loading(tiny, part)) as engine:
         for specs, stated in ((engine.inputs, artifact.inputs), (engine.outputs, artifact.outputs)):
             found = {name: (str(spec.dtype), list(spec.shape)) for name, spec in specs.items()}
             assert found == {entry["name"]: (entry["dtype"], entry["shape"]) for entry in stated}
@@ -33,10 +35,10 @@ def test_the_answers_are_those_of_the_reference_or_the_precision_is_refused(
     backend: Backend, tiny: EngineSet, feeds: MakeFeeds, precision: str, error: float
 ) -> None:
     given = feeds()
-    with find_backend("ort-cpu").load(tiny, "unet", EngineOptions()) as reference:
+    with find_backend("ort-cpu").load(Loading(tiny, "unet")) as reference:
         expected = reference.run(given)["out_sample"]
     try:
-        engine = backend.load(tiny, "unet", EngineOptions(precision=precision))
+        engine = backend.load(Loading(tiny, "unet", EngineOptions(precision=precision)))
     except BackendUnavailable as refused:
         # In its own words: there is no such precision for this backend, this processor or this set.
         assert precision in str(refused) and precision != "fp32"
@@ -68,7 +70,7 @@ def test_a_feed_that_the_caller_changes_in_place_is_read_again(unet: Engine, fee
 
 
 def test_only_the_outputs_asked_for_are_given(backend: Backend, tiny: EngineSet) -> None:
-    with backend.load(tiny, "text_encoder", EngineOptions()) as engine:
+    with backend.load(Loading(tiny, "text_encoder")) as engine:
         ids = {"input_ids": np.zeros((1, 77), np.int64)}
         assert engine.run(ids).keys() == engine.outputs.keys()
         assert engine.run(ids, ("last_hidden_state",)).keys() == {"last_hidden_state"}
@@ -114,11 +116,11 @@ def test_the_same_feeds_give_the_same_bits(unet: Engine, feeds: MakeFeeds) -> No
     np.testing.assert_array_equal(unet.run(feeds())["out_sample"], first)
 
 
-def test_threads_and_buckets_are_options_that_change_no_answer(
+def test_threads_and_shapes_to_prepare_change_no_answer(
     backend: Backend, tiny: EngineSet, unet: Engine, feeds: MakeFeeds
 ) -> None:
-    options = EngineOptions(precision="fp32", threads=1, buckets=(Bucket(64, 64), Bucket(128, 64, 1)))
-    with backend.load(tiny, "unet", options) as engine:
+    shapes = shapes_to_prepare(tiny, (Bucket(64, 64), Bucket(128, 64, 1)))["unet"]
+    with backend.load(Loading(tiny, "unet", EngineOptions(precision="fp32", threads=1), shapes)) as engine:
         found, expected = engine.run(feeds())["out_sample"], unet.run(feeds())["out_sample"]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -127,7 +129,7 @@ def test_threads_may_share_an_engine_and_engines_may_run_at_once(
     backend: Backend, tiny: EngineSet, unet: Engine, feeds: MakeFeeds
 ) -> None:
     given = [feeds(seed=seed) for seed in range(4)]
-    with backend.load(tiny, "unet", EngineOptions(precision="fp32")) as other, ThreadPoolExecutor(4) as pool:
+    with backend.load(Loading(tiny, "unet", FP32)) as other, ThreadPoolExecutor(4) as pool:
         alone = [unet.run(each)["out_sample"] for each in given]
         for engines in ([unet] * 4, [unet, other] * 2):
             together = pool.map(lambda engine, each: engine.run(each)["out_sample"], engines, given)
@@ -148,4 +150,4 @@ def test_a_graph_that_is_not_there_or_broken_is_an_error_that_names_the_file(
     if damage == "cut off":
         graph.write_bytes(content[: len(content) // 2])
     with pytest.raises(EngineSetError, match=r"unet.model\.onnx"):
-        backend.load(opened, "unet", EngineOptions())
+        backend.load(Loading(opened, "unet"))

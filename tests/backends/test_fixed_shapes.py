@@ -1,12 +1,15 @@
-"""An engine for each shape, of which a few are kept; and the shapes that a canvas means for each part."""
+"""An engine for each shape, of which a few are kept."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from outpaint_engine.engine_set import PARTS, EngineSet
-from outpaint_engine.engines import Bucket, Engine, FunctionEngine
-from outpaint_engine.engines.fixed_shapes import FixedShapesEngine, Shapes, bucket_shapes
+from outpaint_engine.engines import Engine, FunctionEngine
+from outpaint_engine.engines.fixed_shapes import FixedShapesEngine
 from outpaint_engine.errors import EngineError
+from outpaint_engine.tensors import Shapes
 
 SMALL, WIDE, TALL = ((("x", (1, side)),) for side in (2, 3, 4))
 
@@ -57,26 +60,45 @@ def test_no_engine_is_made_for_what_the_graph_does_not_take() -> None:
     assert workshop.made == [SMALL]
 
 
-CASES = [
-    ("text_encoder", {"input_ids": (1, 77)}),
-    ("unet", {"sample": (4, 9, 32, 64), "timestep": (4,), "encoder_hidden_states": (4, 77, 32)}),
-    ("vae_encoder", {"sample": (1, 3, 256, 512)}),
-    ("vae_decoder", {"latent_sample": (1, 4, 32, 64)}),
-]
+def test_an_engine_that_is_being_made_keeps_nobody_waiting_but_those_who_need_it() -> None:
+    begun, go = threading.Event(), threading.Event()
+    workshop = Workshop()
+
+    def slowly(shapes: Shapes | None) -> Engine:
+        if shapes == WIDE:
+            begun.set()
+            assert go.wait(10)
+        return workshop(shapes)
+
+    engine = FixedShapesEngine("unet", slowly, [SMALL])
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(run, engine, 3) for _ in range(2)]
+        assert begun.wait(10)
+        run(engine, 2)
+        go.set()
+        for each in waiting:
+            each.result(10)
+    assert workshop.made == [SMALL, WIDE]
 
 
-@pytest.mark.parametrize(("part", "expected"), CASES, ids=PARTS)
-def test_a_canvas_means_these_shapes(part: str, expected: dict[str, tuple[int, ...]], tiny: EngineSet) -> None:
-    found = bucket_shapes(part, tiny.artifact(part).inputs, [Bucket(512, 256, 4)], 8)
-    assert [dict(shapes) for shapes in found] == [expected]
+def test_an_engine_that_could_not_be_made_is_tried_again() -> None:
+    workshop, failures = Workshop(), [EngineError("no memory")]
+
+    def once_broken(shapes: Shapes | None) -> Engine:
+        if shapes == WIDE and failures:
+            raise failures.pop()
+        return workshop(shapes)
+
+    engine = FixedShapesEngine("unet", once_broken, [SMALL])
+    with pytest.raises(EngineError, match="no memory"):
+        run(engine, 3)
+    run(engine, 3)
 
 
-def test_canvases_of_the_same_shapes_count_once_and_an_unknown_graph_has_none(tiny: EngineSet) -> None:
-    inputs = tiny.artifact("text_encoder").inputs
-    assert len(bucket_shapes("text_encoder", inputs, [Bucket(512, 256), Bucket(64, 64)], 8)) == 1
-    assert bucket_shapes("unet", (), [Bucket(512, 256)], 8) == []
-
-
-def test_a_scalar_input_stays_one() -> None:
-    inputs = [{"name": "timestep", "dtype": "int64", "shape": []}]
-    assert bucket_shapes("unet", inputs, [Bucket(64, 64)], 8) == [(("timestep", ()),)]
+def test_a_closed_engine_says_so_and_makes_nothing() -> None:
+    workshop = Workshop()
+    engine = FixedShapesEngine("unet", workshop, [SMALL])
+    engine.close()
+    with pytest.raises(EngineError, match="unet was closed"):
+        run(engine, 3)
+    assert workshop.made == [SMALL]

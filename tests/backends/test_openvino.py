@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from outpaint_engine.engine_set import EngineSet
-from outpaint_engine.engines import Backend, EngineOptions, openvino
+from outpaint_engine.engines import EngineOptions, Loading, openvino
 from outpaint_engine.engines.openvino import (
     LEAST_WEIGHTS,
     OpenVinoBackend,
@@ -18,10 +18,7 @@ from outpaint_engine.engines.openvino import (
     computed_in,
     cpu_settings,
 )
-from outpaint_engine.engines.ort_openvino import OrtOpenVinoBackend
 from outpaint_engine.errors import BackendUnavailable
-
-BOTH: list[type[Backend]] = [OpenVinoBackend, OrtOpenVinoBackend]
 
 
 @pytest.fixture
@@ -41,30 +38,28 @@ SUITED = [
 ]
 
 
-@pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize(("precision", "size", "expected"), SUITED)
 def test_auto_takes_it_for_large_sets_in_bf16_only(
-    monkeypatch: pytest.MonkeyPatch, tiny: EngineSet, kind: type[Backend], precision: str, size: int, expected: bool
+    monkeypatch: pytest.MonkeyPatch, tiny: EngineSet, precision: str, size: int, expected: bool
 ) -> None:
     monkeypatch.setattr(EngineSet, "size_of", lambda self, part: size)
     monkeypatch.setattr(openvino, "lacks_bf16", lambda: False)
-    assert kind().suits(tiny, EngineOptions(precision=precision)) is expected
+    assert OpenVinoBackend().suits(tiny, EngineOptions(precision=precision)) is expected
     monkeypatch.setattr(openvino, "lacks_bf16", lambda: True)
-    assert not kind().suits(tiny, EngineOptions(precision=precision))
+    assert not OpenVinoBackend().suits(tiny, EngineOptions(precision=precision))
 
 
-@pytest.mark.parametrize(("bf16", "intel", "gains"), [(True, False, True), (True, True, False), (False, False, False)])
-def test_it_is_worth_installing_for_bf16_where_the_plug_in_offers_nothing(
-    monkeypatch: pytest.MonkeyPatch, bf16: bool, intel: bool, gains: bool
+@pytest.mark.parametrize("bf16", [True, False])
+def test_it_is_worth_installing_where_the_processor_computes_in_bf16(
+    monkeypatch: pytest.MonkeyPatch, bf16: bool
 ) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(openvino.importlib, "import_module", missing)
-    monkeypatch.setattr(openvino, "is_intel", lambda: intel)
     monkeypatch.setattr(openvino, "has_bf16", lambda: bf16)
     probe = OpenVinoBackend().probe()
-    assert (probe.usable, probe.worth_installing) == (False, gains)
+    assert (probe.usable, probe.worth_installing) == (False, bf16)
     assert probe.reason == "openvino is not installed" and "outpaint_engine[openvino]" in probe.remedy
 
 
@@ -121,7 +116,7 @@ def test_another_precision_than_asked_for_is_said(
 ) -> None:
     monkeypatch.setattr(openvino, "computed_in", lambda compiled: "bf16")
     with pytest.warns(UserWarning, match="unet on openvino was asked to compute in fp32 and computes in bf16"):
-        native.load(tiny, "unet", EngineOptions(precision="fp32")).close()
+        native.load(Loading(tiny, "unet", EngineOptions(precision="fp32"))).close()
 
 
 def test_a_set_without_a_manifest_runs(
@@ -131,7 +126,10 @@ def test_a_set_without_a_manifest_runs(
     shutil.copytree(tiny.folder, folder)
     (folder / "engine_set.json").unlink()
     options = EngineOptions(precision="fp32")
-    with native.load(EngineSet.open(folder), "unet", options) as found, native.load(tiny, "unet", options) as expected:
+    with (
+        native.load(Loading(EngineSet.open(folder), "unet", options)) as found,
+        native.load(Loading(tiny, "unet", options)) as expected,
+    ):
         for engine in (found, expected):
             assert engine.outputs.keys() == {"out_sample"}
         for rows in (1, 2):

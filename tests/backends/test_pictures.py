@@ -22,14 +22,13 @@ def painted(device: str, precision: str) -> np.ndarray:
     return np.asarray(result.images[0], np.float64)
 
 
-@pytest.mark.parametrize("device", ["openvino", "ort-openvino"])
 @pytest.mark.parametrize(("precision", "decibels"), [("fp32", 60), ("bf16", 40)])
-def test_openvino_paints_what_the_reference_backend_paints(device: str, precision: str, decibels: float) -> None:
-    probe = find_backend(device).probe()
+def test_openvino_paints_what_the_reference_backend_paints(precision: str, decibels: float) -> None:
+    probe = find_backend("openvino").probe()
     if not probe.usable:
-        pytest.skip(f"{device}: {probe.reason}")
+        pytest.skip(f"openvino: {probe.reason}")
     try:
-        ours = painted(device, precision)
+        ours = painted("openvino", precision)
     except BackendUnavailable as refusal:
         # Only a precision that this processor lacks may be refused.
         assert precision == "bf16"

@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 from outpaint_engine.engine_set import EngineSet
-from outpaint_engine.engines import BACKENDS, Backend, Engine, EngineOptions, FunctionEngine, Probe, load_engines, table
+from outpaint_engine.engines import (
+    BACKENDS,
+    Backend,
+    Engine,
+    EngineOptions,
+    FunctionEngine,
+    Loading,
+    Probe,
+    load_engines,
+    onnx,
+    table,
+)
+from outpaint_engine.engines.onnx import OnnxBackend
 from outpaint_engine.engines.table import find_backend
 from outpaint_engine.errors import BackendUnavailable, EngineSetError, OutpaintError, RequestError
 
@@ -22,11 +34,10 @@ class Stub(Backend):
         self.name, self._probe, self._failure = name, probe, failure
         self.precisions = ("auto", "fp32")
 
-    def probe(self) -> Probe:
+    def _look(self) -> Probe:
         return self._probe
 
-    def load(self, engine_set: EngineSet, part: str, options: EngineOptions) -> Engine:
-        self.require(options)
+    def _open(self, loading: Loading) -> Engine:
         if self._failure:
             raise self._failure
         engine = FunctionEngine(dict, {}, {})
@@ -41,7 +52,7 @@ WORTH_IT = Probe(False, reason="it is not installed", remedy="pip install fast",
 
 def chosen(monkeypatch: pytest.MonkeyPatch, *backends: Backend, device: str = "auto", precision: str = "auto") -> str:
     monkeypatch.setattr(table, "BACKENDS", backends)
-    return load_engines(TINY, device, EngineOptions(precision=precision))["unet"].backend
+    return load_engines(TINY, device, EngineOptions(precision=precision), {})["unet"].backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
@@ -112,8 +123,30 @@ def test_options_that_no_backend_could_follow_are_refused(field: str, value: obj
 
 def test_several_distributions_of_onnxruntime_are_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    both = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino")
-    monkeypatch.setattr("outpaint_engine.engines.onnx.installed", lambda name: "1.0" if name in both else "")
-    probe = find_backend("ort-cpu").probe()
+    monkeypatch.setattr(onnx, "_flavours_in", lambda folder: ["onnxruntime", "onnxruntime-gpu"])
+    probe = OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu", ("auto",)).probe()
     assert probe.reason == "onnxruntime and onnxruntime-gpu overwrite each other's files"
     assert probe.remedy.startswith("pip uninstall -y onnxruntime onnxruntime-gpu && pip install")
+
+
+def test_distributions_in_different_folders_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    for folder, name in (("a", "onnxruntime"), ("a", "onnxruntime_ep_webgpu"), ("b", "onnxruntime_gpu")):
+        metadata = tmp_path / folder / f"{name}-1.31.0.dist-info" / "METADATA"
+        metadata.parent.mkdir(parents=True)
+        metadata.write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.31.0\n")
+    assert onnx._flavours_in(tmp_path / "a") == ["onnxruntime"]
+    assert onnx._flavours_in(tmp_path / "b") == ["onnxruntime-gpu"]
+
+
+def test_a_backend_is_looked_for_once_a_process() -> None:
+    class Counted(Stub):
+        looks = 0
+
+        def _look(self) -> Probe:
+            self.looks += 1
+            return WORKS
+
+    backend = Counted("slow", WORKS)
+    for part in ("unet", "vae_encoder"):
+        assert backend.probe().usable and backend.load(Loading(TINY, part)).backend == "slow"
+    assert backend.looks == 1

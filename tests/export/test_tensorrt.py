@@ -16,8 +16,8 @@ from outpaint_export.tensorrt.profiles import Buckets, shape_profiles
 
 from outpaint_engine import EngineSet, OutpaintPipeline
 from outpaint_engine.engine_set import MANIFEST, PARITY, PARTS, digest_of
-from outpaint_engine.engines import EngineOptions
-from outpaint_engine.engines.onnx import OnnxBackend
+from outpaint_engine.engines import EngineOptions, Loading
+from outpaint_engine.engines.table import find_backend
 from outpaint_engine.engines.tensorrt import FLAVOURS, Flavour, TensorRTBackend
 
 pytestmark = pytest.mark.export
@@ -201,9 +201,12 @@ def test_plans_answer_what_the_graphs_answer(
         main(["tensorrt", str(folder), "--flavour", flavour.option, "--sizes", "64x64,128x96", "--batch", "1,2"]) == 0
     )
     engine_set, rng = EngineSet.open(folder), np.random.default_rng(0)
-    reference = OnnxBackend("ort-cpu", "cpu", "CPUExecutionProvider", "cpu")
+    reference = find_backend("ort-cpu")
     options = EngineOptions(cuda_graph=cuda_graph)
-    with reference.load(engine_set, "unet", EngineOptions()) as ours, backend.load(engine_set, "unet", options) as plan:
+    with (
+        reference.load(Loading(engine_set, "unet")) as ours,
+        backend.load(Loading(engine_set, "unet", options)) as plan,
+    ):
         for rows, height, width in ((2, 8, 8), (1, 12, 16), (2, 10, 9), (2, 8, 8), (2, 8, 8), (4, 8, 8)):
             feeds = {
                 "sample": rng.standard_normal((rows, 9, height, width)).astype(np.float32),

@@ -18,6 +18,7 @@ VERSION = "1.7.1"
 class Status(IntEnum):
     SUCCESS = 0
     NO_DRIVER = 35
+    CAPTURE_INVALIDATED = 901
 
 
 class FakeCuda:

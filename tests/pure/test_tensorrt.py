@@ -12,14 +12,14 @@ import pytest
 
 from outpaint_engine import BackendUnavailable, EngineError, EngineSet, EngineSetError
 from outpaint_engine.engine_set import MANIFEST, digest_of
-from outpaint_engine.engines import Engine, EngineOptions
+from outpaint_engine.engines import Engine, EngineOptions, Loading
+from outpaint_engine.engines.cuda_runtime import RecordedWork
 from outpaint_engine.engines.tensorrt import FLAVOURS, Flavour, TensorRTBackend
 from outpaint_engine.engines.tensorrt_engine import Profile, choose_profile
 
-from .fake_gpu import VERSION, FakeCuda, FakeLibrary
+from .fake_gpu import VERSION, FakeCuda, FakeLibrary, Status
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny-9"
-BACKEND = TensorRTBackend(Flavour("tensorrt-rtx", "fake_tensorrt", "rtx", portable=True))
 PLAN = "engines/tensorrt-rtx/unet.plan"
 PROFILES: list[Profile] = [
     {"sample": ((2, 8), (2, 8), (2, 8))},
@@ -65,8 +65,13 @@ def enter_plan(folder: Path, **built_for: Any) -> None:
     (folder / MANIFEST).write_text(json.dumps({**manifest, "artifacts": [*others, plan]}))
 
 
+def backend() -> TensorRTBackend:
+    """One that has not been looked for yet."""
+    return TensorRTBackend(Flavour("tensorrt-rtx", "fake_tensorrt", "rtx", portable=True))
+
+
 def loaded(folder: Path, **options: Any) -> Engine:
-    return BACKEND.load(EngineSet.open(folder, verify=False), "unet", EngineOptions(**options))
+    return backend().load(Loading(EngineSet.open(folder, verify=False), "unet", EngineOptions(**options)))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +93,7 @@ def test_a_missing_library_is_named_with_the_pip_line() -> None:
 
 def test_without_a_gpu_the_reason_is_cudas(cuda: FakeCuda) -> None:
     cuda.gpus = 0
-    probe = BACKEND.probe()
+    probe = backend().probe()
     assert (probe.usable, probe.version) == (False, f"tensorrt-rtx {VERSION}")
     assert probe.reason == "no NVIDIA GPU can be used: CUDA driver version is insufficient"
 
@@ -98,11 +103,11 @@ def test_a_broken_cuda_is_a_reason_and_not_a_crash(cuda: FakeCuda, monkeypatch: 
         raise RuntimeError("libcudart.so.13 cannot be opened")
 
     monkeypatch.setattr(cuda, "cudaGetDeviceCount", broken)
-    assert "libcudart.so.13 cannot be opened" in BACKEND.probe().reason
+    assert "libcudart.so.13 cannot be opened" in backend().probe().reason
 
 
 def test_a_probe_names_the_gpu(cuda: FakeCuda) -> None:
-    assert BACKEND.probe().device == "cuda (Fake GPU, sm89)"
+    assert backend().probe().device == "cuda (Fake GPU, sm89)"
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
@@ -171,7 +176,7 @@ def test_a_set_opens_without_its_plans_and_says_so_when_they_are_asked_for(cuda:
     (planned / PLAN).unlink()
     engine_set = EngineSet.open(planned)
     with pytest.raises(EngineSetError, match="unet.plan is missing.*outpaint-export tensorrt"):
-        BACKEND.load(engine_set, "unet", EngineOptions())
+        backend().load(Loading(engine_set, "unet"))
 
 
 def test_verifying_compares_plans_too(planned: Path) -> None:
@@ -257,3 +262,14 @@ def test_a_cuda_call_that_fails_says_what_cuda_says(
     monkeypatch.setattr(cuda, "cudaMalloc", lambda size: (35, None))
     with pytest.raises(EngineError, match="CUDA failed: CUDA driver version is insufficient"):
         engine.run({"sample": np.zeros((1, 8), np.float32)})
+
+
+def test_what_fails_while_work_is_recorded_is_what_is_said(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing() -> None:
+        raise EngineError("no kernel for this layer")
+
+    monkeypatch.setattr(cuda, "cudaStreamEndCapture", lambda stream: (Status.CAPTURE_INVALIDATED, None))
+    work = RecordedWork(cuda, 7)
+    work.run(lambda: None)
+    with pytest.raises(EngineError, match="no kernel for this layer"):
+        work.run(failing)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from outpaint_engine.engines.base import usable_cores
+from outpaint_engine.machine import usable_cores
 from outpaint_engine.service.queue.accounts import Accounts
 from outpaint_engine.service.queue.store import Store
 
