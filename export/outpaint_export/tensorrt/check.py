@@ -40,7 +40,7 @@ def compare_half(source: Path, half: Path, artifact: Artifact, factor: int) -> d
     if not relative <= BOUND:
         raise ParityError(
             f"The float16 graph of the {artifact.part} is off by {relative:.2g} relative; {BOUND:g} is allowed. This "
-            "checkpoint needs float32: use ort-cpu, ort-openvino or ort-cuda."
+            "checkpoint needs float32: use ort-cpu, openvino or ort-cuda."
         )
     return {
         "reference": artifact.file,
