@@ -102,5 +102,6 @@ class OutpaintPipeline:
         self.close()
 
 
-for method in (OutpaintPipeline.__call__, OutpaintPipeline.steps):
-    method.__signature__ = COMPLETED  # type: ignore[attr-defined]
+CALLS: tuple[Any, ...] = (OutpaintPipeline.__call__, OutpaintPipeline.steps)
+for call in CALLS:
+    call.__signature__ = COMPLETED

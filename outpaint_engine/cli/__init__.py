@@ -1,5 +1,6 @@
 """The command line `outpaint`: argument parsing, progress and exit codes; everything else is the library's."""
 
+import os
 import signal
 import sys
 import warnings
@@ -44,6 +45,7 @@ for command in (run, plan, engines, devices, schedulers, bench, serve, keys):
 def main() -> None:
     """Entry point: run a command and turn errors into one sentence and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _fill_closed_streams()
     warnings.showwarning = lambda message, *_: click.echo(f"Note: {message}", err=True)
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
@@ -59,3 +61,12 @@ def main() -> None:
     except OutpaintError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1))
+
+
+def _fill_closed_streams() -> None:
+    """Give the numbers of closed standard streams to the null device, lest a file that is opened takes one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from .. import __version__
 from ..canvas import CanvasPlan
 from ..canvas import plan as plan_canvas
 from ..engines import EngineOptions
-from ..errors import OutputError
-from ..images import FORMATS, Picture, encode, open_picture, to_image, write_all
+from ..images import FORMATS, Picture, check_target, encode, open_picture, read_limited, to_image, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun, bucket_of
@@ -44,13 +42,15 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     outpaint run photo.png square.png --aspect 1:1 --prompt "night sea with moon"
     """  # noqa: D301 - click keeps the lines after the character \b
     metadata, as_json, quiet = (options.pop(name) for name in ("metadata", "as_json", "quiet"))
+    if as_json and target != "-":
+        _check_standard_output()
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)
     picture = _picture(source)
     placement = placement_of(picture.size, options)
     # What `--speed` stands for and nobody stated is left to it.
     stated = {name: value for name, value in options.items() if value is not None}
-    request = OutpaintRequest.placed(image=_array(picture), **dataclasses.asdict(placement), **stated)
+    request = OutpaintRequest.placed(image=picture, **dataclasses.asdict(placement), **stated)
     targets = _targets(target, request.num_images)
     chosen = EngineOptions(**loading, buckets=(bucket_of(request, batch),))
     with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen, max_batch=batch) as pipe:
@@ -64,6 +64,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     ]
     if target == "-":
         sys.stdout.buffer.write(contents[0])
+        sys.stdout.buffer.flush()
     else:
         write_all(dict(zip(targets, contents, strict=True)))
     if as_json:
@@ -79,6 +80,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
 @click.option("--mask", type=click.Path(path_type=Path), help="Also write the mask as a picture: white is painted.")
 def plan(source: str, mask_expand: int, as_json: bool, mask: Path | None, **options: Any) -> None:
     """Say what would be painted for the picture IN, without any model."""
+    _check_standard_output()
     picture = _picture(source)
     request = OutpaintRequest(
         image=None, mask_expand=mask_expand, **dataclasses.asdict(placement_of(picture.size, options))
@@ -87,14 +89,14 @@ def plan(source: str, mask_expand: int, as_json: bool, mask: Path | None, **opti
     opaque = None if picture.opaque is None else picture.resized(placement.scaled(picture.size)).opaque
     found = plan_canvas(picture.size, placement, mask_expand, opaque)
     if mask is not None:
-        _check_folder(mask)
+        _check_file(mask)
         write_all({mask: encode(to_image((found.mask * 255).astype("uint8")), _suffix(str(mask)))})
     click.echo(json.dumps(_plan_facts(found)) if as_json else _plan_text(picture, found))
 
 
 def _with_progress(started: OutpaintRun, quiet: bool) -> OutpaintResult:
     """Iterate with a bar on standard error, when that is a terminal."""
-    hidden = quiet or not sys.stderr.isatty()
+    hidden = quiet or sys.stderr is None or not sys.stderr.isatty()
     with tqdm(desc="painting", unit="step", disable=hidden, file=sys.stderr) as bar:
         for progress in started:
             bar.total = progress.steps
@@ -103,16 +105,13 @@ def _with_progress(started: OutpaintRun, quiet: bool) -> OutpaintResult:
 
 
 def _picture(source: str) -> Picture:
-    return open_picture(sys.stdin.buffer.read() if source == "-" else source)
-
-
-def _array(picture: Picture) -> Any:
-    """The decoded picture as the array that a request takes, so that it is decoded once."""
-    import numpy as np
-
-    if picture.opaque is None:
-        return picture.pixels
-    return np.dstack([picture.pixels, picture.opaque.astype(np.uint8) * 255])
+    if source != "-":
+        return open_picture(source)
+    if sys.stdin is None:
+        raise click.UsageError("Standard input is closed: name a file, or send a picture to it.")
+    if sys.stdin.isatty():
+        raise click.UsageError("Standard input is a terminal: name a file, or send a picture to it with < or |.")
+    return open_picture(read_limited(sys.stdin.buffer, "Standard input"))
 
 
 def _suffix(target: str) -> str:
@@ -130,21 +129,26 @@ def _targets(target: str, count: int) -> list[Path]:
     if target == "-":
         if count > 1:
             raise click.UsageError("Several pictures cannot go to standard output: name a file.")
+        _check_standard_output()
         return []
     path = Path(target)
     paths = [path] if count == 1 else [path.with_stem(f"{path.stem}-{number}") for number in range(1, count + 1)]
     for each in paths:
-        _check_folder(each)
+        _check_file(each)
     return paths
 
 
-def _check_folder(path: Path) -> None:
+def _check_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise click.UsageError(f"The folder {str(path.parent)!r} does not exist: make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"The folder {str(path.parent)!r} cannot be written to: choose another one.")
     if path.is_dir():
         raise click.UsageError(f"{str(path)!r} is a folder: name the file to write.")
+    check_target(path)
+
+
+def _check_standard_output() -> None:
+    if sys.stdout is None:
+        raise click.UsageError("Standard output is closed, and the result would go there.")
 
 
 def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict[str, Any]:

@@ -85,6 +85,9 @@ REFUSED = [
     (("photo.png", "out.png", "--left", "16", "--aspect", "1:1"), 2, "in one way, not several"),
     (("photo.png", "out.png", "--left", "many"), 2, "not a valid integer"),
     (("photo.png", "out.png", "--width", "128"), 2, "--width and --height are needed together"),
+    (("photo.png", "out.png", "--left", "5000"), 5, "The canvas would be 5064x48, and a side has at most 4096 pixels"),
+    (("photo.png", "out.png", "--aspect", "16:9", "--scale", "60"), 5, "and a side has at most 4096 pixels"),
+    (("photo.png", "out.png", "--left", "16", "--anchor", "left"), 2, "in one way, not several"),
     (("photo.png", "-", "--left", "16", "--num-images", "2"), 2, "cannot go to standard output"),
     (
         ("photo.png", "out.png", "--width", "128", "--height", "64", "--scale", "99999"),
@@ -162,6 +165,59 @@ def test_a_dash_is_standard_input_and_output(folder: Path) -> None:
     done = outpaint("run", "-", "-", "--left", "16", *QUICK, cwd=folder, stdin=(folder / "photo.png").read_bytes())
     with Image.open(io.BytesIO(done.stdout)) as image:
         assert image.size == (80, 48)
+
+
+def without(number: int, command: list[str], cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run with a closed standard stream."""
+    shell = ["sh", "-c", f'exec "$@" {number}{"<" if number == 0 else ">"}&-', "sh", *command]
+    return subprocess.run(shell, cwd=cwd, capture_output=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "words"),
+    [
+        (0, ("-", "out.png"), b"Standard input is closed"),
+        (1, ("photo.png", "-"), b"Standard output is closed"),
+        (1, ("photo.png", "out.png", "--json"), b"Standard output is closed"),
+    ],
+)
+def test_a_closed_stream_is_said_before_painting(
+    folder: Path, number: int, arguments: tuple[str, ...], words: bytes
+) -> None:
+    command = [sys.executable, "-m", "outpaint_engine", "run", *arguments, "--left", "16", *QUICK]
+    done = without(number, command, folder)
+    assert done.returncode == 2 and words in done.stderr and b"Traceback" not in done.stderr
+    assert not (folder / "out.png").exists()
+
+
+def test_a_closed_standard_error_does_not_get_into_the_picture(folder: Path) -> None:
+    command = [sys.executable, "-m", "outpaint_engine", "run", "photo.png", "out.png", "--left", "16", *QUICK]
+    assert without(2, command, folder).returncode == 0
+    with Image.open(folder / "out.png") as image:
+        image.load()
+        assert image.size == (80, 48)
+
+
+@pytest.mark.parametrize("what", ["pipe", "read-only"])
+def test_an_output_that_must_not_be_replaced_is_refused_before_painting(folder: Path, what: str) -> None:
+    if what == "pipe":
+        os.mkfifo(folder / "out.png")
+    else:
+        shutil.copy(folder / "photo.png", folder / "out.png")
+        (folder / "out.png").chmod(0o444)
+    mode = (folder / "out.png").stat().st_mode
+    # The engine set is not looked at: no such set exists.
+    done = outpaint("run", "photo.png", "out.png", "--left", "16", "--engines", "nowhere", cwd=folder)
+    words = {"pipe": b"out.png cannot be written: it is not a file", "read-only": b"out.png is read-only"}[what]
+    assert done.returncode == 1 and words in done.stderr
+    assert (folder / "out.png").stat().st_mode == mode
+
+
+def test_standard_input_without_end_is_refused_at_its_first_bytes(folder: Path) -> None:
+    command = [sys.executable, "-m", "outpaint_engine", "plan", "-", "--left", "16"]
+    with open("/dev/zero", "rb") as endless:
+        done = subprocess.run(command, cwd=folder, stdin=endless, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 5 and b"Standard input is not a picture" in done.stderr
 
 
 def test_plan_needs_no_engine_set_and_says_what_would_be_painted(folder: Path) -> None:

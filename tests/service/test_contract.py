@@ -172,7 +172,9 @@ def bomb(width: int, height: int) -> str:
     """A PNG of a few bytes that claims to be huge."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + bytes(4)).decode()
+    return base64.b64encode(
+        b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    ).decode()
 
 
 @pytest.mark.parametrize("size", [(4097, 4096), (30_000, 30_000), (2**31 - 1, 2**31 - 1)])
@@ -180,6 +182,14 @@ def test_a_bomb_is_refused_by_its_header(body: dict[str, Any], size: tuple[int, 
     found = refusal(json.dumps(body | {"image": bomb(*size)}).encode())
     assert found.status == 406 and found.sentence.startswith("image ")
     assert "pixels" in found.sentence and "damaged" not in found.sentence
+
+
+def test_a_pictures_text_never_decides_about_it(body: dict[str, Any]) -> None:
+    content = base64.b64decode(body["image"])
+    text = b"zTXtComment\0\0" + zlib.compress(bytes(3_000_000))
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", 0)
+    picture = base64.b64encode(content[:33] + chunk + content[33:]).decode()
+    assert order(body | {"image": picture}).picture
 
 
 def test_scaling_up_beyond_the_pixel_limit_is_refused(body: dict[str, Any]) -> None:

@@ -6,13 +6,12 @@ before decoding pixels. Only the three formats' own parsers are ever started.
 
 import base64
 import binascii
-import io
 import re
-import warnings
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from ...errors import ImageError
+from ...images import header
 from ..configuration import Configuration
 from ..refusals import InputRefused, TooLarge
 from .fetch import FetchLimits, TooManyBytes, fetch_image
@@ -75,23 +74,15 @@ def _decoded(image: str, limit: int) -> bytes:
 
 
 def _checked_size(content: bytes, max_pixels: int) -> tuple[int, int]:
-    from PIL import Image
-
     if not _looks_right(content):
         raise _refused(f"must be a picture in one of these formats: {', '.join(FORMATS)}.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as header:
-                size, frames = header.size, getattr(header, "n_frames", 1)
-                several = frames > 1 and header.format != "MPO"
-    except Image.DecompressionBombError as error:
-        raise _refused(f"has more than {max_pixels:,} pixels. Make it smaller first.") from error
-    except Exception as error:  # Pillow's parsers raise many kinds for a broken header
-        raise _refused("is damaged: its header cannot be read.") from error
+        size, pictures = header("image", content)
+    except ImageError as error:
+        raise InputRefused(sentence=str(error)) from error
     if size[0] * size[1] > max_pixels:
         raise _refused(f"is {size[0]}x{size[1]}; at most {max_pixels:,} pixels are taken. Make it smaller first.")
-    if several:
+    if pictures > 1:
         raise _refused("is animated; send a single picture.")
     return size
 
