@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import EngineSetError
+from .hub_cache import without_links
 
 __all__ = [
     "FORMAT_VERSION",
@@ -91,7 +92,8 @@ class EngineSet:
         `verify=False` skips comparing file contents with the manifest (seconds, for sets of several GB).
 
         Raises:
-            EngineSetError: a file is missing, damaged, outside the folder or a link; the message names it.
+            EngineSetError: a file is missing, damaged, outside the folder, or a link that is no hub cache's own; the
+                message names it.
         """
         path = demo_folder() if str(folder) == "demo" else Path(folder)
         if not path.is_dir():
@@ -99,6 +101,7 @@ class EngineSet:
                 f"There is no engine set at {str(folder)!r}: that folder does not exist. "
                 "Use `demo`, or make one with `outpaint-export onnx SOURCE FOLDER`."
             )
+        path = without_links(path)
         opened = _from_manifest(path) if (path / MANIFEST).exists() else _from_configs(path)
         for relative in opened.paths(plans=False):
             regular_file(path, relative)

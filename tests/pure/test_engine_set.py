@@ -1,6 +1,7 @@
 """Opening an engine set: what is missing, damaged or outside the folder is named."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,40 @@ def test_a_link_is_refused(copy: Path, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere.onnx")
     with pytest.raises(EngineSetError, match="is a link"):
         EngineSet.open(copy)
+
+
+def hub_cache(copy: Path, root: Path) -> Path:
+    """The set as `huggingface_hub` keeps it: links of a snapshot to files named by their content."""
+    repository = root / "models--somebody--set"
+    snapshot = repository / "snapshots" / "0123abcd"
+    (repository / "blobs").mkdir(parents=True)
+    for number, path in enumerate(path for path in copy.rglob("*") if path.is_file()):
+        place = snapshot / path.relative_to(copy)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(repository / "blobs" / f"{number:064x}")
+        place.symlink_to(os.path.relpath(repository / "blobs" / f"{number:064x}", place.parent))
+    return snapshot
+
+
+def test_a_set_in_a_hub_cache_opens_behind_the_caches_own_links(copy: Path, tmp_path: Path) -> None:
+    snapshot = hub_cache(copy, tmp_path)
+    (tmp_path / "elsewhere").symlink_to(snapshot)
+    for folder in (snapshot, snapshot, tmp_path / "elsewhere"):
+        opened = EngineSet.open(folder)
+        assert opened.digest == EngineSet.open(TINY).digest
+        assert opened.folder.is_relative_to(tmp_path / "models--somebody--set")
+    weights = opened.folder / "unet" / "model.onnx"
+    assert not weights.is_symlink() and weights.samefile(snapshot / "unet" / "model.onnx")
+
+
+def test_a_link_out_of_the_hub_cache_is_refused(copy: Path, tmp_path: Path) -> None:
+    snapshot = hub_cache(copy, tmp_path)
+    place = snapshot / "unet" / "model.onnx"
+    (tmp_path / "outside.onnx").write_bytes(place.read_bytes())
+    place.unlink()
+    place.symlink_to(tmp_path / "outside.onnx")
+    with pytest.raises(EngineSetError, match="model.onnx is a link out of the hub cache"):
+        EngineSet.open(snapshot)
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside.onnx", "unet/../../outside", "..\\outside", "C:evil", ""])
