@@ -112,14 +112,14 @@ class OutpaintRun:
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
         self._whole = request.chosen_reuse.whole_calls(len(self._walk.calls), self._guidance.calls)
-        self._method = request.chosen_reuse.method_for(self._scheduler, models.has_shallow)
+        request.chosen_reuse.check_shallow(models.has_shallow)
         self._texts = self._read_prompts()
         self.notes = (
             *self.plan.warnings,
             *_weight_notes(models.engine_set),
             *_size_notes(request, models.engine_set.native_size),
             *_timestep_notes(self._walk, models.unet),
-            *request.chosen_reuse.notes(self._method, len(self._whole), len(self._walk.calls)),
+            *request.chosen_reuse.notes(len(self._whole), len(self._walk.calls)),
             *self._guidance.notes(),
             *self._texts.notes,
         )
@@ -202,9 +202,9 @@ class OutpaintRun:
         if not reuse:
             return unet.predict
         damping = reuse.damping_at(self._guidance.scale)
-        if shallow is None or self._method == "forecast":
-            return forecast(unet.predict, self._whole, damping)
-        return forecast_features(unet.predict_deep, shallow.predict_shallow, self._whole, damping)
+        if shallow is not None and reuse.method == "shallow":
+            return forecast_features(unet.predict_deep, shallow.predict_shallow, self._whole, damping)
+        return forecast(unet.predict, self._whole, damping)
 
     def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
         call = -1

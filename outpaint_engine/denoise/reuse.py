@@ -14,9 +14,9 @@ __all__ = ["LEVELS", "Reuse"]
 
 MOST = 10
 STRONG_GUIDANCE, STRONG_DAMPING = 5.0, 0.8
-METHODS = ("auto", "forecast", "shallow")
-FORECAST = frozenset({"DDIM", "Euler"})
-"""Schedulers whose steps follow a forecast of the UNet's output; those that weigh several outputs need "shallow"."""
+METHODS = ("forecast", "shallow")
+FOLLOWING = frozenset({"DDIM", "DPM Multi", "DPM Single", "Euler"})
+"""Schedulers whose pictures survive; with the others either method was measured to lose them, see docs/speed.md."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Reuse:
 
     `damping` shortens the slope of the forecasts, from 0 (the latest value is used again) to 1; None takes what was
     measured best for the guidance scale. `method` says what stands in for the other calls: "forecast", of the UNet's
-    output; "shallow", its shallow part run on a forecast of the deep features; or "auto", see `method_for`.
+    output, which was measured to be as good for every scheduler; or "shallow", its shallow part run on a forecast of
+    the deep features.
 
     Raises:
         RequestError: a value leaves its range.
@@ -33,7 +34,7 @@ class Reuse:
 
     every: int = 1
     damping: float | None = None
-    method: str = "auto"
+    method: str = "forecast"
 
     def __post_init__(self) -> None:
         """Refuse what no run could do."""
@@ -70,40 +71,31 @@ class Reuse:
         if scheduler.random or eta:
             name = f"{scheduler.name} with eta" if eta else scheduler.name
             raise RequestError(f"{asked} needs a sampler that draws no noise in its steps; {name} does. Take DDIM.")
-        if self and scheduler.calls_per_step > 1:
+        if self and scheduler.name not in FOLLOWING:
             raise RequestError(
-                f"reuse loses the picture where a step calls the UNet twice, as with {scheduler.name}. Take DDIM."
+                f"reuse loses the picture with {scheduler.name}. Take one of {', '.join(sorted(FOLLOWING))}."
             )
 
-    def method_for(self, scheduler: Scheduler, has_shallow: bool) -> str:
-        """Return "forecast" or "shallow", as `method` says or as was measured to be better for the sampler; or "off".
-
-        Raises:
-            RequestError: it is "shallow", and the engine set has no shallow graph.
-        """
-        if not self:
-            return "off"
-        method = self.method
-        if method == "auto":
-            method = "forecast" if scheduler.name in FORECAST else "shallow"
-        if method == "shallow" and not has_shallow:
+    def check_shallow(self, has_shallow: bool) -> None:
+        """Raise a `RequestError` where the engine set lacks the shallow graph that `method` asks for."""
+        if self and self.method == "shallow" and not has_shallow:
             raise RequestError(
-                f"reuse with {scheduler.name} needs a UNet that gives its deep features and a shallow graph that takes "
-                f"them, which this engine set lacks. Take {' or '.join(sorted(FORECAST))}, or add them with "
-                "`outpaint-export`: see docs/engine-sets.md."
+                "reuse by the shallow part needs a UNet that gives its deep features and a shallow graph that takes "
+                'them, which this engine set lacks. Leave method at "forecast".'
             )
-        return method
 
     def whole_calls(self, calls: int, guided: range) -> frozenset[int]:
         """Which of a run's `calls` are whole; guidance in the calls `guided` adds rows that no forecast knows."""
         begin = guided.start if guided else 0
         return whole_calls(range(calls), self.every) | whole_calls(range(begin, calls), self.every)
 
-    def notes(self, method: str, whole: int, calls: int) -> list[str]:
+    def notes(self, whole: int, calls: int) -> list[str]:
         """What a person should know of a run with `whole` of its `calls` run whole."""
         if not self:
             return []
-        others = "forecast" if method == "forecast" else "run in its shallow part, on a forecast of the deep features,"
+        others = (
+            "run in its shallow part, on a forecast of the deep features," if self.method == "shallow" else "forecast"
+        )
         return [
             f"reuse: the UNet was run whole in {whole} of {calls} calls and {others} in the others, so the picture "
             "differs from an exact run's. See docs/speed.md."

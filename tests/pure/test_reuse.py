@@ -134,7 +134,8 @@ def test_samplers_that_draw_noise_are_refused(name: str) -> None:
         ({"scheduler": "Euler a", "guidance_every": 2}, "guidance_every needs a sampler"),
         ({"reuse": "careful", "guidance_every": 2}, "forecast twice"),
         ({"guidance_every": 0}, "guidance_every must be a whole number from 1 to 10"),
-        ({"scheduler": "Heun", "reuse": "careful"}, "a step calls the UNet twice, as with Heun"),
+        ({"scheduler": "Heun", "reuse": "careful"}, "loses the picture with Heun"),
+        ({"scheduler": "PNDM", "reuse": "fast"}, "Take one of DDIM, DPM Multi, DPM Single, Euler"),
         ({"reuse": "quick"}, "reuse must be one of off, careful, fast; not 'quick'"),
     ],
 )
@@ -198,24 +199,24 @@ def with_shallow(pipe: OutpaintPipeline) -> tuple[OutpaintPipeline, list[str]]:
     return OutpaintPipeline(pipe.models.with_engines(engines)), calls
 
 
-@pytest.mark.parametrize("scheduler", ["DPM Multi", "UniPC", "PNDM"])
-def test_samplers_that_weigh_several_outputs_run_the_shallow_part_on_deep_features(
+@pytest.mark.parametrize("scheduler", ["DDIM", "DPM Multi"])
+def test_the_shallow_part_runs_on_deep_features_where_it_is_asked_for(
     toy: Toy, picture: np.ndarray, scheduler: str
 ) -> None:
     pipe, calls = with_shallow(toy())
     fields = {**WIDE, "scheduler": scheduler, "num_inference_steps": 6, "guidance_interval": (0.0, 0.5)}
     exact = pipe(image=picture, **fields)
     made = len(calls)
-    result = pipe(image=picture, **fields, reuse="careful")
+    result = pipe(image=picture, **fields, reuse=Reuse(2, method="shallow"))
     assert ["whole" if row else "shallow" for row in result.timings.rows] == calls[made:]
     assert "shallow" in calls and any("in its shallow part" in note for note in result.notes)
     # These features do not change from step to step, so that nothing is lost.
     assert result.latents == pytest.approx(exact.latents, abs=1e-5)
 
 
-def test_a_set_without_a_shallow_graph_refuses_the_samplers_that_need_one(toy: Toy, picture: np.ndarray) -> None:
+def test_a_set_without_a_shallow_graph_says_so(toy: Toy, picture: np.ndarray) -> None:
     with pytest.raises(RequestError, match="needs a UNet that gives its deep features and a shallow graph"):
-        toy()(image=picture, **WIDE, scheduler="UniPC", reuse="careful")
+        toy()(image=picture, **WIDE, reuse=Reuse(2, method="shallow"))
 
 
 @pytest.mark.parametrize(
