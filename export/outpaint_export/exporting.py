@@ -16,6 +16,7 @@ import diffusers
 from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.schedule import NoiseSchedule
 
+from .errors import SourceError
 from .graphs.conversion import OPSET, Precision, convert
 from .graphs.modules import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
 from .layout import MODEL_FILE, PIPELINES
@@ -73,16 +74,19 @@ def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOpt
 
 
 def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
-    """For each part a function that loads its module, checks it and makes its graph."""
+    """For each part a function that loads its module, checks it and makes its graph; in the order of the parts."""
+    text_width = 0
 
     def text_encoder() -> PartGraph:
+        nonlocal text_width
         module: Any = sources.text_encoder()
         check_text_encoder(module, sources.tokenizer)
+        text_width = int(module.config.hidden_size)
         return TextEncoderGraph(module)
 
     def unet() -> PartGraph:
         module: Any = sources.unet()
-        check_unet(module)
+        check_unet(module, text_width)
         return UnetGraph(module)
 
     def vae() -> Any:
@@ -101,7 +105,13 @@ def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
 def _write_graph(load: Callable[[], PartGraph], folder: Path, options: ExportOptions) -> list[Reference]:
     """Export one part with its config into `folder`; the module is free for collection when this returns."""
     graph = load().eval().float()
-    references = record(graph)
+    try:
+        references = record(graph)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:  # whatever torch meets in a strange architecture
+        raise SourceError(
+            f"The {graph.part} of this checkpoint does not run: {error} Only checkpoints of the Stable Diffusion 1.5 "
+            "family can be exported."
+        ) from error
     folder.mkdir()
     _write_json(folder / "config.json", graph.config)
     options.report(graph.part, "export")

@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from outpaint_export.errors import SourceError
+from outpaint_export.exporting import export_parts
 from outpaint_export.sources import hub, sd15
-from outpaint_export.sources.checkpoint import Origin, check_text_encoder, check_unet
+from outpaint_export.sources.checkpoint import Origin, check_text_encoder, check_unet, check_vae
 from outpaint_export.sources.one_file import (
+    CLIP,
+    CROSS_ATTENTION,
     FIRST_CONVOLUTION,
     LAST_BLOCK,
+    VAE,
+    XL_CROSS_ATTENTION,
     open_checkpoint,
     unet_channels,
     weight_shapes,
@@ -26,8 +32,8 @@ from . import tiny_models
 
 pytestmark = pytest.mark.export
 
-CROSS_ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 SD15_SHAPES = {FIRST_CONVOLUTION: (320, 4, 3, 3), CROSS_ATTENTION: (320, 768), LAST_BLOCK: (640,)}
+WHOLE_SHAPES = {**SD15_SHAPES, f"{VAE}encoder.conv_in.bias": (4,), f"{CLIP}text_model.final_layer_norm.bias": (4,)}
 
 
 @pytest.fixture
@@ -46,6 +52,34 @@ def test_a_folder_gives_the_modules_that_were_saved(checkpoint: Path) -> None:
     assert all(torch.equal(loaded[name], weight) for name, weight in saved.items())
     assert sources.scheduler["beta_schedule"] == "scaled_linear"
     assert sources.origin == Origin("tiny-inpainting")
+
+
+@pytest.mark.parametrize("variants", [("fp16", "fp16"), ("fp16", None), (None, "fp16"), ("non_ema", "bf16")])
+@pytest.mark.parametrize("pieces", [True, False], ids=["in pieces", "whole"])
+def test_variants_are_read_as_the_libraries_write_them(
+    variants: tuple[str | None, str | None], pieces: bool, checkpoint: Path, tmp_path: Path
+) -> None:
+    size = "40KB" if pieces else "5GB"
+    folder = shutil.copytree(checkpoint, tmp_path / "saved", ignore=shutil.ignore_patterns("*.safetensors"))
+    tiny_models.unet(9).half().save_pretrained(folder / "unet", variant=variants[0], max_shard_size=size)
+    tiny_models.text_encoder().half().save_pretrained(folder / "text_encoder", variant=variants[1], max_shard_size=size)
+    assert any("-00001-of-" in file.name for file in folder.rglob("*.safetensors")) == pieces
+    tiny_models.vae().save_pretrained(folder / "vae")
+    sources = open_source(str(folder))
+    assert sources.origin.name == ("saved (bf16, non_ema weights)" if "bf16" in variants else "saved")
+    for loaded, saved in ((sources.unet(), tiny_models.unet(9)), (sources.text_encoder(), tiny_models.text_encoder())):
+        weights = loaded.state_dict()
+        assert {weight.dtype for weight in weights.values()} == {torch.float32}
+        assert all(torch.equal(weights[name], weight.half().float()) for name, weight in saved.state_dict().items())
+
+
+def test_of_several_unusual_variants_none_is_guessed(changeable: Path) -> None:
+    weights = changeable / "unet" / "diffusion_pytorch_model.safetensors"
+    for variant in ("ema", "non_ema"):
+        shutil.copy(weights, weights.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
+    weights.unlink()
+    with pytest.raises(SourceError, match="unet has the weights ema and non_ema, and none of them is the usual one"):
+        open_source(str(changeable))
 
 
 def test_half_precision_files_are_read_where_there_are_no_others(changeable: Path) -> None:
@@ -121,11 +155,49 @@ def test_truncated_weights_are_an_error(changeable: Path) -> None:
     [
         ({"in_channels": 8}, "8 input channels; 4 .plain. or 9 .inpainting."),
         ({"in_channels": 4, "class_embed_type": "timestep"}, "conditions that this program does not give"),
+        ({"in_channels": 4, "num_class_embeds": 3}, "conditions that this program does not give .num_class_embeds."),
+        ({"in_channels": 4, "out_channels": 8}, "8 output channels, as of a model that predicts the variance too"),
+        ({"in_channels": 4, "out_channels": 3}, "3 output channels; 4 can be used"),
+        (
+            {"in_channels": 4, "up_block_types": ("ResnetUpsampleBlock2D", "CrossAttnUpBlock2D")},
+            "built of ResnetUpsampleBlock2D, which take latents of even sizes only",
+        ),
+        ({"in_channels": 4, "cross_attention_dim": 48}, "width 48 and the text encoder gives 32"),
     ],
 )
 def test_a_unet_of_another_family_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        check_unet(tiny_models.unet(**changes))
+        check_unet(tiny_models.unet(**changes), tiny_models.TEXT_WIDTH)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"in_channels": 4},
+        {"block_out_channels": (8, 16, 16), "down_block_types": ("DownEncoderBlock2D",) * 3}
+        | {"up_block_types": ("UpDecoderBlock2D",) * 3},
+    ],
+)
+def test_a_vae_of_another_family_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(SourceError, match="colour channels and one latent for [48] pixels a side; 3 and 8 can be used"):
+        check_vae(AutoencoderKL(**{**tiny_models.TINY.vae, **changes}))
+
+
+def test_a_text_encoder_without_room_for_a_word_is_refused(tmp_path: Path) -> None:
+    model = tiny_models.text_encoder()
+    model.config.max_position_embeddings = 2
+    tokenizer = CLIPTokenizer.from_pretrained(tiny_models.tokenizer_files(tmp_path / "tokenizer"))
+    with pytest.raises(SourceError, match="reads 2 tokens at a time: no room"):
+        check_text_encoder(model, tokenizer)
+
+
+def test_a_module_that_does_not_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    sources = tiny_models.sources(4, tmp_path / "words")
+    text_encoder: Any = sources.text_encoder()
+    text_encoder.forward = lambda **_: torch.zeros(2) + torch.zeros(3)
+    with pytest.raises(SourceError, match="The text_encoder of this checkpoint does not run: The size of tensor a"):
+        export_parts(sources, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
 
 
 def test_a_tokenizer_of_another_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -147,8 +219,24 @@ def test_the_header_of_one_file_says_how_many_channels_it_has(channels: int, tmp
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({"lora_unet_down.weight": (4, 4)}, "not a whole Stable Diffusion checkpoint"),
-        ({**SD15_SHAPES, CROSS_ATTENTION: (320, 1024)}, "width 1024.*Stable Diffusion 2"),
+        ({"lora_unet_down.weight": (4, 4)}, "is a LoRA or one of its relatives. Give the whole checkpoint"),
+        ({"unet.mid_block.to_q.lora_A.weight": (4, 4)}, "is a LoRA"),
+        ({"emb_params": (2, 768)}, "is an embedding .textual inversion."),
+        ({"<cat>": (768,)}, "is an embedding .textual inversion."),
+        ({"control_model.time_embed.0.weight": (4,)}, "is a ControlNet"),
+        ({"first_stage_model.encoder.conv_in.weight": (4,)}, "is a VAE alone"),
+        ({"down_blocks.0.resnets.0.norm1.weight": (4,)}, "is one part of a diffusers folder"),
+        ({"model.diffusion_model.joint_blocks.0.x.weight": (4,)}, "is a Stable Diffusion 3 checkpoint. Only"),
+        ({"double_blocks.0.img_attn.norm.key_norm.scale": (4,)}, "is a Flux checkpoint. Only"),
+        ({"blocks.0.weight": (4,)}, "is not a checkpoint that is known here. Give the whole checkpoint"),
+        (
+            {FIRST_CONVOLUTION: (320, 4, 3, 3), XL_CROSS_ATTENTION: (640, 2048), "conditioner.embedders.0.x": (1,)},
+            "is a Stable Diffusion XL checkpoint. Only the Stable Diffusion 1.5 family can be exported",
+        ),
+        (
+            {**SD15_SHAPES, CROSS_ATTENTION: (320, 1024)},
+            "is a Stable Diffusion 2 checkpoint.*Give the diffusers folder",
+        ),
         ({FIRST_CONVOLUTION: (320, 4, 3, 3)}, "width unknown"),
         ({**SD15_SHAPES, FIRST_CONVOLUTION: (320, 8, 3, 3)}, "8 input channels"),
         ({name: SD15_SHAPES[name] for name in (FIRST_CONVOLUTION, CROSS_ATTENTION)}, "fewer blocks.*diffusers folder"),
@@ -161,9 +249,37 @@ def test_one_file_of_another_family_is_told_by_its_header(
         unet_channels(tmp_path / "model.safetensors", shapes)
 
 
+@pytest.mark.parametrize(("lacking", "part"), [(VAE, "VAE"), (CLIP, "text encoder")])
+def test_one_file_without_a_part_is_told_what_it_lacks(lacking: str, part: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    shapes = {name: shape for name, shape in WHOLE_SHAPES.items() if not name.startswith(lacking)}
+    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}, file)
+    with pytest.raises(SourceError, match=f"is a Stable Diffusion 1.5 checkpoint without its {part} .no {lacking}"):
+        open_source(str(file))
+
+
+@pytest.mark.parametrize(
+    ("marks", "metadata", "expected"),
+    [
+        ((), {}, {"prediction_type": "epsilon"}),
+        (("v_pred",), {}, {"prediction_type": "v_prediction"}),
+        (("v_pred", "ztsnr"), {}, {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}),
+        ((), {"modelspec.prediction_type": "v"}, {"prediction_type": "v_prediction"}),
+        ((), {"modelspec.prediction_type": "epsilon"}, {"prediction_type": "epsilon"}),
+    ],
+)
+def test_one_file_says_by_its_marks_what_it_predicts(
+    marks: tuple[str, ...], metadata: dict[str, str], expected: dict[str, Any], tmp_path: Path
+) -> None:
+    weights = {name: torch.zeros(shape, dtype=torch.float16) for name, shape in WHOLE_SHAPES.items()}
+    save_file({**weights, **{mark: torch.zeros(0) for mark in marks}}, tmp_path / "model.safetensors", metadata)
+    tiny_models.tokenizer_files(tmp_path / "tokenizer")
+    assert open_source(str(tmp_path / "model.safetensors")).scheduler == {**sd15.SCHEDULER, **expected}
+
+
 def test_one_file_needs_a_tokenizer_folder(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
-    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in SD15_SHAPES.items()}, file)
+    save_file({name: torch.zeros(shape, dtype=torch.float16) for name, shape in WHOLE_SHAPES.items()}, file)
     with pytest.raises(SourceError, match="--tokenizer FOLDER"):
         open_source(str(file))
     tiny_models.tokenizer_files(tmp_path / "tokenizer")
@@ -217,10 +333,21 @@ def test_of_a_hub_id_only_the_files_that_are_needed_are_fetched(
     )  # fmt: skip
 
 
+def test_of_a_hub_id_the_pieces_of_a_variant_are_fetched_with_their_index() -> None:
+    pieces = [f"unet/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    pieces.append("unet/diffusion_pytorch_model.safetensors.index.fp16.json")
+    files = (
+        [name for name in HUB_FILES if not name.startswith("unet/diffusion")] + pieces + ["tokenizer/added_tokens.json"]
+    )
+    wanted = hub.needed_files("owner/name", files)
+    assert {*pieces, "tokenizer/added_tokens.json"} <= set(wanted)
+
+
 def test_a_hub_id_with_pickled_weights_only_is_refused() -> None:
     files = [
         name.replace("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin")
         for name in HUB_FILES
+        if "non_ema" not in name
     ]
     with pytest.raises(SourceError, match="owner/name .unet. holds its weights as a pickle"):
         hub.needed_files("owner/name", files)

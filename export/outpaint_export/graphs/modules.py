@@ -55,6 +55,7 @@ class TextEncoderGraph(PartGraph):
     """`input_ids` (batch, sequence) int64 -> `last_hidden_state` (batch, sequence, width) float32, and `clip_skip.N`.
 
     Those have the same shape: the last N layers left out, normalised as the last one is.
+    A text encoder that was trained with a mask (`use_attention_mask`) also takes `attention_mask`, int64 like the ids.
     Optimum writes `hidden_states.N`, not normalised, for SDXL alone; SD1.x needs the normalised ones, whose weights
     are in the graph, so they have a name of their own.
     """
@@ -64,17 +65,20 @@ class TextEncoderGraph(PartGraph):
     def __init__(self, text_encoder: CLIPTextModel) -> None:
         super().__init__()
         self.text_encoder = text_encoder
+        # diffusers asks for it by this name (StableDiffusionPipeline.encode_prompt).
+        self.masked = bool(getattr(text_encoder.config, "use_attention_mask", False))
 
     @property
     def names(self) -> GraphNames:
-        """The part's, and an output for every number of layers that can be left out."""
+        """The part's, the mask where there is one, and an output for every number of layers that can be left out."""
         names, layers = GRAPHS[self.part], int(self.text_encoder.config.num_hidden_layers)
         skipped = {CLIP_SKIP.format(number): TOKENS for number in range(1, layers)}
-        return GraphNames(names.inputs, {**names.outputs, **skipped})
+        mask = {"attention_mask": TOKENS} if self.masked else {}
+        return GraphNames({**names.inputs, **mask}, {**names.outputs, **skipped})
 
-    def forward(self, input_ids: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Embeddings of a batch of token sequences, after the last layer and after each one before it, last first."""
-        found = self.text_encoder(input_ids=input_ids, output_hidden_states=True)
+        found = self.text_encoder(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True)
         # The first is what enters the first layer, the last has its place as `last_hidden_state`.
         earlier = found.hidden_states[1:-1][::-1]
         normalise = getattr(self.text_encoder, "text_model", self.text_encoder).final_layer_norm
@@ -85,7 +89,13 @@ class TextEncoderGraph(PartGraph):
         config, generator = self.text_encoder.config, _generator()
         longest = int(config.max_position_embeddings)
         shapes = ((2, longest), (1, longest), (3, max(2, longest // 4)))
-        return [(torch.randint(0, int(config.vocab_size), shape, generator=generator),) for shape in shapes]
+        ids = [torch.randint(0, int(config.vocab_size), shape, generator=generator) for shape in shapes]
+        if not self.masked:
+            return [(each,) for each in ids]
+        # Padding follows the tokens, so that every row attends to its first.
+        return [
+            (each, (torch.arange(each.shape[1]) < each.shape[1] // 2).long().expand(each.shape).clone()) for each in ids
+        ]
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -1,7 +1,9 @@
 """Reads a checkpoint that is stored as a diffusers folder: named component classes, safetensors, nothing executed."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from ..errors import SourceError
 from .checkpoint import Origin, Sources
 from .tokenizer_files import read_tokenizer
 
-__all__ = ["PARTS", "PICKLES", "PICKLE_REFUSED", "open_folder"]
+__all__ = ["PARTS", "PICKLES", "PICKLE_REFUSED", "chosen_variant", "open_folder", "stored_variants"]
 
 PICKLES = (".ckpt", ".bin", ".pt", ".pth")
 PICKLE_REFUSED = (
@@ -28,6 +30,10 @@ PARTS = {
     "unet": ("diffusion_pytorch_model", "_class_name", "UNet2DConditionModel"),
     "vae": ("diffusion_pytorch_model", "_class_name", "AutoencoderKL"),
 }
+# As diffusers and transformers write it today and wrote it before: NAME.fp16.safetensors, NAME.fp16-00001-of-00002.…,
+# NAME-00001-of-00002.fp16.…, and an index NAME.safetensors.index.fp16.json or NAME.safetensors.fp16.index.json.
+WEIGHTS = r"{}(?:\.(\w+))?(-\d+-of-\d+)?(?:\.(\w+))?\.safetensors(?:(?:\.(\w+))?\.index(?:\.(\w+))?\.json)?"
+USUAL_VARIANTS = ("", "fp16")
 CLASSES = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
 
 
@@ -42,17 +48,55 @@ def open_folder(folder: Path, origin: Origin) -> Sources:
             f"{folder} is exported already. Use `outpaint-export adopt {folder}` to write its manifest, "
             "or give the checkpoint that it was made from."
         )
+    variants = {part: _variant(folder, part) for part in PARTS}
+    unusual = sorted({variant for variant in variants.values() if variant and variant not in USUAL_VARIANTS})
+    if unusual:
+        origin = replace(origin, name=f"{origin.name} ({', '.join(unusual)} weights)")
     return Sources(
-        text_encoder=_loader(folder, "text_encoder"),
-        unet=_loader(folder, "unet"),
-        vae=_loader(folder, "vae"),
+        text_encoder=lambda: _load(CLASSES["text_encoder"], folder / "text_encoder", variants["text_encoder"]),
+        unet=lambda: _load(CLASSES["unet"], folder / "unet", variants["unet"]),
+        vae=lambda: _load(CLASSES["vae"], folder / "vae", variants["vae"]),
         scheduler=_read_json(folder / "scheduler" / "scheduler_config.json"),
         tokenizer=read_tokenizer(folder / "tokenizer"),
         origin=origin,
     )
 
 
-def _loader(folder: Path, part: str) -> Callable[[], nn.Module]:
+def stored_variants(names: Iterable[str], weights: str) -> dict[str, list[str]]:
+    """The variants of `weights` ("fp16", "non_ema", "" for the plain one) among file names, each with its files.
+
+    One is there if its single file is, or the index of its pieces.
+    """
+    found: dict[str, list[str]] = {}
+    whole = set()
+    for name in sorted(names):
+        if match := re.fullmatch(WEIGHTS.format(re.escape(weights)), name):
+            before, piece, *others = match.groups()
+            variant = before or next(filter(None, others), "")
+            found.setdefault(variant, []).append(name)
+            if piece is None:
+                whole.add(variant)
+    return {variant: files for variant, files in found.items() if variant in whole}
+
+
+def chosen_variant(part: str, variants: Mapping[str, Any]) -> str:
+    """Full weights where they are there, else float16, else the only ones there are.
+
+    Raises:
+        SourceError: several are there and none of them is the usual one.
+    """
+    for variant in USUAL_VARIANTS:
+        if variant in variants:
+            return variant
+    if len(variants) == 1:
+        return next(iter(variants))
+    raise SourceError(
+        f"{part} has the weights {' and '.join(variants)}, and none of them is the usual one. Keep one of them only."
+    )
+
+
+def _variant(folder: Path, part: str) -> str | None:
+    """The variant of a part's weights to read, None for the plain one, after a look at what the part is."""
     weights, key, expected = PARTS[part]
     kind = _read_json(folder / part / "config.json").get(key)
     if kind != expected:
@@ -60,18 +104,12 @@ def _loader(folder: Path, part: str) -> Callable[[], nn.Module]:
             f"{folder / part} is a {kind}; expected {expected}. Only checkpoints of the Stable Diffusion 1.5 family "
             "can be exported."
         )
-    variant = _variant(folder / part, weights)
-    return lambda: _load(CLASSES[part], folder / part, variant)
-
-
-def _variant(folder: Path, weights: str) -> str | None:
-    """None for full weights, "fp16" where only those are there."""
-    for variant, name in ((None, weights), ("fp16", f"{weights}.fp16")):
-        if (folder / f"{name}.safetensors").is_file() or (folder / f"{name}.safetensors.index.json").is_file():
-            return variant
-    if any(path.suffix in PICKLES for path in folder.iterdir()):
-        raise SourceError(PICKLE_REFUSED.format(folder))
-    raise SourceError(f"{folder} has no {weights}.safetensors. Copy or download the checkpoint again.")
+    names = [path.name for path in (folder / part).iterdir()]
+    if variants := stored_variants(names, weights):
+        return chosen_variant(str(folder / part), variants) or None
+    if any(name.endswith(PICKLES) for name in names):
+        raise SourceError(PICKLE_REFUSED.format(folder / part))
+    raise SourceError(f"{folder / part} has no {weights}.safetensors. Copy or download the checkpoint again.")
 
 
 def _load(kind: Any, folder: Path, variant: str | None) -> nn.Module:

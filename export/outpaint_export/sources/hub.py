@@ -8,12 +8,19 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from ..errors import SourceError
 from .checkpoint import Origin
-from .folders import PARTS, PICKLE_REFUSED, PICKLES
+from .folders import PARTS, PICKLE_REFUSED, PICKLES, chosen_variant, stored_variants
 
 __all__ = ["fetch", "needed_files"]
 
 CONFIGS = ("model_index.json", "scheduler/scheduler_config.json", *(f"{part}/config.json" for part in PARTS))
-TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER = (
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 def fetch(name: str, revision: str | None) -> tuple[Path, Origin]:
@@ -43,26 +50,19 @@ def fetch(name: str, revision: str | None) -> tuple[Path, Origin]:
 
 
 def needed_files(name: str, files: Iterable[str]) -> list[str]:
-    """Of the files of hub id `name`, those an export reads; float16 weights only where there are no others."""
+    """Of the files of hub id `name`, those an export reads; of several variants of the weights the usual one."""
     there = set(files)
     wanted = [file for file in (*CONFIGS, *(f"tokenizer/{file}" for file in TOKENIZER)) if file in there]
     for part, (weights, _, _) in PARTS.items():
-        of_part = sorted(file for file in there if file.startswith(f"{part}/") and file.endswith(".safetensors"))
-        full = [file for file in of_part if _is_weights(file, f"{part}/{weights}")]
-        half = [file for file in of_part if _is_weights(file, f"{part}/{weights}.fp16")]
-        if not full and not half:
+        variants = stored_variants(
+            [file.removeprefix(f"{part}/") for file in there if file.startswith(f"{part}/")], weights
+        )
+        if not variants:
             if any(file.startswith(f"{part}/") and file.endswith(PICKLES) for file in there):
                 raise SourceError(PICKLE_REFUSED.format(f"{name} ({part})"))
             raise SourceError(f"{name} has no {part}/{weights}.safetensors. Give a Stable Diffusion 1.5 checkpoint.")
-        wanted += full or half
-        index = f"{part}/{weights}.safetensors.index.json" if full else f"{part}/{weights}.safetensors.index.fp16.json"
-        wanted += [index] if index in there else []
+        wanted += [f"{part}/{file}" for file in variants[chosen_variant(f"{name} ({part})", variants)]]
     return wanted
-
-
-def _is_weights(file: str, stem: str) -> bool:
-    """Whether `file` is `stem`.safetensors or one of its numbered pieces."""
-    return file == f"{stem}.safetensors" or file.startswith(f"{stem}-0")
 
 
 def _cached(name: str, revision: str | None, reason: Exception) -> Path:

@@ -1,6 +1,7 @@
 """Reads and writes the CLIP tokenizer of a checkpoint.
 
-`tokenizer.json` is for the runtime, `vocab.json` and `merges.txt` are for Optimum. Nothing here encodes a prompt.
+`tokenizer.json` is for the runtime; `vocab.json`, `merges.txt` and `added_tokens.json` are for Optimum. Nothing here
+encodes a prompt.
 """
 
 import json
@@ -33,7 +34,7 @@ def read_tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def write_tokenizer(tokenizer: CLIPTokenizer, folder: Path, longest: int) -> None:
-    """Write the tokenizer's four files; `longest` is the number of tokens that the text encoder takes."""
+    """Write the tokenizer's files; `longest` is the number of tokens that the text encoder takes."""
     folder.mkdir(parents=True)
     tokenizer.save_pretrained(folder)
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -41,6 +42,10 @@ def write_tokenizer(tokenizer: CLIPTokenizer, folder: Path, longest: int) -> Non
     lines = [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]) + "\n", encoding="utf-8")
+    added = {token: number for token, number in tokenizer.get_added_vocab().items() if token not in vocabulary}
+    if added:
+        # Only tokenizer.json knows them otherwise, which older readers pass over.
+        (folder / "added_tokens.json").write_text(json.dumps(added, ensure_ascii=False), encoding="utf-8")
     settings_file = folder / "tokenizer_config.json"
     settings = json.loads(settings_file.read_text(encoding="utf-8"))
     # What was not said in the checkpoint is written as a huge number, and the folder it was read from as a fact.
