@@ -8,6 +8,7 @@ import numpy as np
 
 from .engine_set import EngineSet
 from .engines.base import Engine
+from .engines.wrapping import WrappingEngine
 from .errors import EngineSetError, NumericalError
 from .prompts import Prompts
 from .schedule import NoiseSchedule
@@ -15,6 +16,8 @@ from .tensors import Array, TensorSpec
 
 __all__ = ["Models", "Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
 
+DENOISED, DECODED, ENCODED = 4, 16, 64
+"""How far a picture that wraps is continued for UNet, decoder (latents) and encoder (pixels)."""
 KEPT_TEXTS = 64
 """Chunks of 77 tokens: 15 MB for SD1.5."""
 MASK = "attention_mask"
@@ -203,6 +206,19 @@ class Models(NamedTuple):
     vae_encoder: VaeEncoder
     vae_decoder: VaeDecoder
     shallow: ShallowUnet | None = None
+
+    def wrapping(self, wrap: str) -> "Models":
+        """The same for one run of pictures that go on at their other side, in the directions `wrap`."""
+        if not wrap:
+            return self
+        scale, decoding = self.engine_set.latent_scale, WrappingEngine(self.vae_decoder.engine, wrap, DECODED)
+        shallow = self.shallow and ShallowUnet(WrappingEngine(self.shallow.engine, wrap, DENOISED, turning=True))
+        return self._replace(
+            unet=Unet(WrappingEngine(self.unet.engine, wrap, DENOISED, turning=True)),
+            shallow=shallow,
+            vae_encoder=VaeEncoder(WrappingEngine(self.vae_encoder.engine, wrap, ENCODED), scale),
+            vae_decoder=VaeDecoder(decoding, scale),
+        )
 
     @classmethod
     def of(cls, engine_set: EngineSet, engines: Mapping[str, Engine]) -> Self:

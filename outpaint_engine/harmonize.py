@@ -9,14 +9,14 @@ changed.
 
 import numpy as np
 
-from .canvas import box_sum
+from .canvas import box_sum, continued, within
 from .infill import spread
 from .tensors import Array
 
 __all__ = ["color_match"]
 
 
-def color_match(painted: Array, canvas: Array, share: Array, blur: int, reach: int) -> Array:
+def color_match(painted: Array, canvas: Array, share: Array, blur: int, reach: int, wrap: str = "") -> Array:
     """Return `painted` corrected near the kept picture.
 
     Args:
@@ -25,7 +25,10 @@ def color_match(painted: Array, canvas: Array, share: Array, blur: int, reach: i
         share: float32 (height, width), the weight of painted pixels in the result; 0 = kept.
         blur: detail up to about so many pixels is not corrected; 0 corrects all.
         reach: pixels over which the correction fades to nothing.
+        wrap: directions in which the canvas goes on at its other side.
     """
+    margin = reach + 2 * blur
+    painted, canvas, share = (continued(each, margin, wrap) for each in (painted, canvas, share))
     shown = 1 - share
     miss, weight = (canvas - painted) * shown[..., None], shown
     for _ in range(2 if blur else 0):
@@ -37,4 +40,4 @@ def color_match(painted: Array, canvas: Array, share: Array, blur: int, reach: i
         near = box_sum(near, radius) / window
     # Just outside a corner of the picture a quarter of the window is kept: full correction from there on.
     fade = np.clip(4 * near, 0, 1)[..., None]
-    return (painted + fade * spread(miss, shown > 0)).astype(np.float32)
+    return within((painted + fade * spread(miss, shown > 0)).astype(np.float32), margin, wrap)

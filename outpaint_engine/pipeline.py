@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from .components import Models
+from .detail import LargeRun, asks_for_detail
 from .engine_set import EngineSet
 from .engines import EngineOptions, load_engines
 from .errors import EngineSetError, RequestError
+from .place import place
 from .request import OutpaintRequest, all_names
-from .run import OutpaintResult, OutpaintRun
+from .run import OutpaintResult, OutpaintRun, StraightRun
 from .shapes import shapes_to_prepare
 
 __all__ = ["OutpaintPipeline"]
@@ -82,7 +84,8 @@ class OutpaintPipeline:
             )
         elif fields:
             raise RequestError(f"Give either an OutpaintRequest or options by name, not both: {', '.join(fields)}.")
-        return OutpaintRun(self.models, request, self.max_batch)
+        large = asks_for_detail(request, self.models.engine_set.native_size)
+        return (LargeRun if large else StraightRun)(self.models, request, place(request), self.max_batch)
 
     def __repr__(self) -> str:
         unet = self.models.unet.engine

@@ -20,8 +20,11 @@ from .noise import NOISES
 from .prompts import LONG_PROMPTS, WEIGHTINGS
 from .samplers import SCHEDULERS, Scheduler, find_scheduler
 
-__all__ = ["MAX_SIDE", "SPEEDS", "OutpaintRequest"]
+__all__ = ["MAX_SIDE", "SPEEDS", "Detail", "OutpaintRequest"]
 
+MAX_CANVAS = 200_000_000
+MAX_STRAIGHT_SIDE = 4096
+"""Without detail the model is run on the whole canvas at once."""
 MAX_PROMPT = 10_000
 MAX_SEED = 2**63 - 1
 SPEEDS: Mapping[str, Mapping[str, Any]] = {
@@ -30,6 +33,41 @@ SPEEDS: Mapping[str, Mapping[str, Any]] = {
     "fast": {"num_inference_steps": 19, "reuse": "fast"},
 }
 """What `speed` stands for, from the curve in docs/speed.md. What a caller states beside it comes first."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A canvas larger than the model is composed at a size that the model knows, enlarged, and refined in tiles.
+
+    Raises:
+        RequestError: a field leaves its range.
+    """
+
+    work_size: int | None = None
+    """The working size is a canvas of this side, or of its area; None is the side that the model was trained at."""
+    strength: float = 0.4
+    """Share of the steps that the first refined level runs; the levels above it run three quarters of that."""
+    tile: int | None = None
+    """Side of a tile in pixels, a multiple of 8; None is the side that the model was trained at."""
+    overlap: int | None = None
+    """Pixels that tiles overlap at least, a multiple of 8; None is a quarter of the tile."""
+    levels: int | None = None
+    """How many levels are refined, each up to 2 times as large a side; what remains is enlarged only. None is as many
+    as the engine set says, or 1."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        _number("detail's strength", self.strength, 0.01, 1)
+        for name, low in (("work_size", 64), ("tile", 64), ("overlap", 8)):
+            value = getattr(self, name)
+            if value is not None:
+                _whole(f"detail's {name}", value, low, MAX_STRAIGHT_SIDE)
+                if value % 8:
+                    raise RequestError(f"detail's {name} must be a multiple of 8, not {value}.")
+        if self.tile and self.overlap and self.overlap > self.tile // 2:
+            raise RequestError(f"detail's overlap must be at most half the tile of {self.tile}, not {self.overlap}.")
+        if self.levels is not None:
+            _whole("detail's levels", self.levels, 0, 8)
 
 
 @dataclass(frozen=True)
@@ -63,6 +101,12 @@ class OutpaintRequest:
     offset_y: int = 0
     mask_expand: int = 8
     """Pixels of the picture's border that are painted anew and blended, on sides that meet unknown canvas."""
+
+    wrap: str = ""
+    """Directions in which the canvas goes on at its other side: "x" for a panorama all around, "xy" for a tile, "y"."""
+    detail: str | Detail = "auto"
+    """How a canvas larger than the model is painted: "off" at once, as diffusers does; "on" or a `Detail`: composed at
+    the model's size and refined; "auto": so where it is more than 1.5 times that a side."""
 
     # Sampling.
     scheduler: str = "DDIM"
@@ -145,6 +189,18 @@ class OutpaintRequest:
             _whole("clip_skip", self.clip_skip, 1, 100)
         for name in ("width", "height"):
             _canvas_side(name, getattr(self, name))
+        if self.width * self.height > MAX_CANVAS:
+            raise RequestError(
+                f"The canvas of {self.width}x{self.height} has more than {MAX_CANVAS:,} pixels. Make it smaller."
+            )
+        if not isinstance(self.detail, Detail):
+            _one_of("detail", self.detail, ("auto", "on", "off"))
+        if self.detail == "off" and max(self.width, self.height) > MAX_STRAIGHT_SIDE:
+            raise RequestError(
+                f"A canvas of {self.width}x{self.height} cannot be painted at once: at most {MAX_STRAIGHT_SIDE} pixels "
+                "a side. Leave detail at auto, or make the canvas smaller."
+            )
+        _one_of("wrap", self.wrap, ("", "x", "y", "xy"))
         _number("scale", self.scale, 0.01, 100)
         for name in ("offset_x", "offset_y"):
             _whole(name, getattr(self, name), -16 * MAX_SIDE, MAX_SIDE)
@@ -184,6 +240,11 @@ class OutpaintRequest:
             return self.reuse
         _one_of("reuse", self.reuse, tuple(LEVELS))
         return LEVELS[self.reuse]
+
+    @property
+    def chosen_detail(self) -> Detail:
+        """What `detail` says of levels and tiles, where the canvas is refined."""
+        return self.detail if isinstance(self.detail, Detail) else Detail()
 
     @property
     def placement(self) -> Placement:

@@ -1,6 +1,7 @@
 """One request being run, from picture to picture. Iterate for progress; stop iterating to cancel."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canvas import CanvasPlan, paste_back, plan
+from .canvas import CanvasPlan, paste_back
 from .components import Models, Unet, VaeDecoder
 from .denoise import Guidance, Predict, denoiser, forecast, forecast_features, guided, guided_calls
 from .engine_set import EngineSet
 from .errors import OutpaintError, RequestError
 from .harmonize import color_match
-from .images import open_picture, to_image
+from .images import to_image
 from .noise import random_seed
+from .place import Placed
 from .prompts import Chunks, PromptPair, weighted
 from .quality import QualityReport, report
 from .request import OutpaintRequest
@@ -28,7 +30,15 @@ from .timing import Timings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["OutpaintResult", "OutpaintRun", "Progress", "bucket_of", "pictures_per_call"]
+__all__ = [
+    "OutpaintResult",
+    "OutpaintRun",
+    "Progress",
+    "StraightRun",
+    "bucket_of",
+    "pictures_per_call",
+    "sampler_of",
+]
 
 SCORES = 2**25
 """Squared latent positions of all pictures in one UNet call: with guidance and SD1.5's 8 heads, the attention scores
@@ -48,6 +58,11 @@ def bucket_of(request: OutpaintRequest, most: int | None = None) -> Bucket:
     """The shape of the request's UNet calls, for `EngineOptions.buckets`; `most` as in `pictures_per_call`."""
     pictures = min(request.num_images, pictures_per_call(request.width, request.height, most))
     return Bucket(request.width, request.height, pictures * (2 if request.guidance_scale > 1 else 1))
+
+
+def sampler_of(request: OutpaintRequest) -> Sampler:
+    """The sampler that a request names; one with eta above 0 is for DDIM."""
+    return partial(ddim, eta=request.eta) if request.eta else request.chosen_scheduler.sample
 
 
 @dataclass(frozen=True)
@@ -89,25 +104,51 @@ class Progress:
     sampled: Step
     decoder: VaeDecoder
     pictures: range
+    shown: "Image | None" = None
+    """Of a picture that is being refined: what is refined."""
 
     def preview(self, index: int = 0) -> "Image":
-        """The `index`th of `pictures` as the model sees it now; costs one call of the VAE decoder."""
+        """The `index`th of `pictures` as the model sees it now, which costs one call of the VAE decoder; or `shown`."""
+        if self.shown is not None:
+            return self.shown.copy()
         x0 = self.sampled.x0[index : index + 1]
         return to_image(_to_levels(self.decoder.decode(x0)).round().astype(np.uint8))
 
 
-class OutpaintRun:
-    """Iterate over it once; then read `result`. `plan` and `notes` (what a person should know) can be read at once.
+class OutpaintRun(ABC):
+    """Iterate over it once; then read `result`. `plan` and `notes` (what a person should know) can be read at once."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, plan: CanvasPlan) -> None:
+        self.plan = plan
+        self._result: OutpaintResult | None = None
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Progress]:
+        """Run; stop iterating to cancel."""
+
+    @property
+    def result(self) -> OutpaintResult:
+        """The result.
+
+        Raises:
+            OutpaintError: the iteration has not ended.
+        """
+        if self._result is None:
+            raise OutpaintError("This run has no result yet: iterate over it to the end first.")
+        return self._result
+
+
+class StraightRun(OutpaintRun):
+    """The whole canvas at once, as diffusers paints it.
 
     `max_batch` bounds how many pictures share a UNet call; without it `pictures_per_call` chooses.
     """
 
-    def __init__(self, models: Models, request: OutpaintRequest, max_batch: int | None = None) -> None:
-        self._models, self._request = models, request
-        picture = open_picture(request.image)
-        scaled = picture.resized(request.placement.scaled(picture.size))
-        self.plan = plan(picture.size, request.placement, request.mask_expand, scaled.opaque)
-        self._canvas = _on_canvas(scaled.pixels, self.plan)
+    def __init__(self, models: Models, request: OutpaintRequest, placed: Placed, max_batch: int | None = None) -> None:
+        super().__init__(placed.plan)
+        self._models, self._request, self._canvas = models.wrapping(request.wrap), request, placed.canvas
         self._batch = pictures_per_call(request.width, request.height, max_batch)
         self._scheduler = request.chosen_scheduler
         self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
@@ -124,18 +165,6 @@ class OutpaintRun:
             *self._texts.notes,
         )
         self._timings = Timings()
-        self._result: OutpaintResult | None = None
-
-    @property
-    def result(self) -> OutpaintResult:
-        """The result.
-
-        Raises:
-            OutpaintError: the iteration has not ended.
-        """
-        if self._result is None:
-            raise OutpaintError("This run has no result yet: iterate over it to the end first.")
-        return self._result
 
     def __iter__(self) -> Iterator[Progress]:
         """Run; one `Progress` a UNet call."""
@@ -143,7 +172,7 @@ class OutpaintRun:
         first = request.seed if request.seed >= 0 else random_seed()
         seeds = [first + index for index in range(request.num_images)]
         with self._timings.stage("text_encoder"):
-            cond, uncond = self._embeddings()
+            cond, uncond = self.embeddings()
         starter = Starter(self._models, request, self.plan, self._canvas, self._timings)
         latents: list[Array] = []
         batches = [range(at, min(at + self._batch, len(seeds))) for at in range(0, len(seeds), self._batch)]
@@ -168,7 +197,7 @@ class OutpaintRun:
             )
         return texts
 
-    def _embeddings(self) -> tuple[Array, Array]:
+    def embeddings(self) -> tuple[Array, Array]:
         """Embeddings of prompt and negative prompt, (1, 77 n, width) for n chunks."""
         request = self._request
         cond = self._embedded(self._texts.prompt, request.clip_skip)
@@ -215,10 +244,7 @@ class OutpaintRun:
             self._timings.rows.append(len(sample) if call in self._whole else 0)
             return start.predict(sample, timestep, context)
 
-        # A request with eta above 0 is one for DDIM.
-        eta = self._request.eta
-        sample: Sampler = partial(ddim, eta=eta) if eta else self._scheduler.sample
-        steps = sample(
+        steps = sampler_of(self._request)(
             denoiser(guided(counted, cond, uncond, self._guidance), self._models.schedule),
             start.x,
             self._walk,
@@ -236,7 +262,7 @@ class OutpaintRun:
         engine = self._models.unet.engine
         pictures = [self._finish(x) for x in latents]
         with self._timings.stage("quality"):
-            quality = [report(pixels, self._canvas, self.plan, self._request.mask_expand) for pixels in pictures]
+            quality = [report(pixels, self._canvas, self.plan) for pixels in pictures]
         return OutpaintResult(
             images=[to_image(pixels) for pixels in pictures],
             seeds=seeds,
@@ -257,8 +283,8 @@ class OutpaintRun:
             painted = _to_levels(self._models.vae_decoder.decode(latents))
         with self._timings.stage("paste_back"):
             if self._request.color_match:
-                blur, reach = self._request.mask_expand // 4, self._models.engine_set.native_size // 4
-                painted = color_match(painted, self._canvas, self.plan.painted_share, blur, reach)
+                blur, reach = self.plan.mask_expand // 4, self._models.engine_set.native_size // 4
+                painted = color_match(painted, self._canvas, self.plan.painted_share, blur, reach, self.plan.wrap)
             return paste_back(painted, self._canvas, self.plan.painted_share)
 
 
@@ -289,16 +315,6 @@ def _timestep_notes(walk: Walk, unet: Unet) -> list[str]:
         "This scheduler looks between timesteps and this engine set takes whole ones, so it is told the nearest: the "
         "picture differs slightly from diffusers'. Export the checkpoint again for a UNet that takes any."
     ]
-
-
-def _on_canvas(scaled: Array, plan: CanvasPlan) -> Array:
-    """The scaled picture on a grey canvas, uint8 (height, width, 3)."""
-    canvas = np.full((*plan.unknown.shape, 3), 127, np.uint8)
-    box, placed = plan.visible, plan.placed
-    canvas[box.top : box.bottom, box.left : box.right] = scaled[
-        box.top - placed.top : box.bottom - placed.top, box.left - placed.left : box.right - placed.left
-    ]
-    return canvas
 
 
 def _to_levels(pixels: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .canvas import CanvasPlan, latent_mask
+from .canvas import CanvasPlan, continued, latent_mask, within
 from .components import Models, Posterior
 from .denoise import Predict, hold_known, with_mask_channels
 from .infill import choose_infill, infill
@@ -88,7 +88,9 @@ class Starter:
 
     def _encoded_fill(self, seed: int) -> Posterior:
         with self._timings.stage("infill"):
-            canvas = infill(self._kind, self._canvas, self._plan.unknown, seed)
+            wrap, margin = self._plan.wrap, min(self._plan.unknown.shape) // 2
+            canvas, unknown = (continued(each, margin, wrap) for each in (self._canvas, self._plan.unknown))
+            canvas = within(infill(self._kind, canvas, unknown, seed), margin, wrap)
         with self._timings.stage("vae_encoder"):
             return self._models.vae_encoder.encode(to_model(canvas))
 

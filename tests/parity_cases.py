@@ -68,6 +68,7 @@ class Case(NamedTuple):
             strength=self.strength,
             guidance_scale=self.guidance,
             seed=2**33 + 5,
+            detail="off",
         )
 
 

@@ -9,8 +9,9 @@ from ..canvas import ANCHORS, WAYS, Placement, way_of
 from ..denoise import Reuse
 from ..engines.base import PRECISIONS
 from ..errors import RequestError
+from ..request import Detail
 
-__all__ = ["engine_options", "placement_of", "placement_options", "sampling_options"]
+__all__ = ["detail_of", "detail_options", "engine_options", "placement_of", "placement_options", "sampling_options"]
 
 Command = Callable[..., Any]
 
@@ -40,6 +41,40 @@ def placement_options(command: Command) -> Command:
         ),
     ]
     return _added(command, options)
+
+
+def detail_options(command: Command) -> Command:
+    """Add how a canvas larger than the model is painted, and whether it wraps."""
+    options = [
+        click.option(
+            "--detail",
+            type=click.Choice(["auto", "on", "off"]),
+            default="auto",
+            show_default=True,
+            help="Compose a large canvas at the model's size and refine it, or paint it at once (off).",
+        ),
+        click.option("--work-size", type=int, help="Compose at this side, or its area. [the model's]"),
+        click.option("--detail-strength", type=float, help="Share of the steps that refining runs. [0.4]"),
+        click.option("--detail-tile", type=int, help="Side of a tile in pixels. [the model's]"),
+        click.option("--detail-overlap", type=int, help="Pixels that tiles overlap. [a quarter of the tile]"),
+        click.option("--detail-levels", type=int, help="How many doublings are refined; others only enlarge."),
+        click.option(
+            "--wrap", type=click.Choice(["x", "y", "xy"]), help="Sides that meet: x for panoramas, xy for tiles."
+        ),
+    ]
+    return _added(command, options)
+
+
+def detail_of(given: dict[str, Any]) -> str | Detail:
+    """Take the options of `detail_options` out of `given`, and make `wrap` what a request takes."""
+    given["wrap"] = given["wrap"] or ""
+    mode = given.pop("detail")
+    names = {"work_size": "work_size", **{f"detail_{name}": name for name in ("strength", "tile", "overlap", "levels")}}
+    fields = {name: given.pop(option) for option, name in names.items()}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if fields and mode == "off":
+        raise click.UsageError("--detail off paints the canvas at once: leave the other options of detail out.")
+    return Detail(**fields) if fields else mode
 
 
 def sampling_options(command: Command) -> Command:

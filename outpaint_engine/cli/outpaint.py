@@ -17,7 +17,7 @@ from ..images import FORMATS, Picture, check_target, encode, open_picture, read_
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun, bucket_of
-from .options import engine_options, placement_of, placement_options, sampling_options
+from .options import detail_of, detail_options, engine_options, placement_of, placement_options, sampling_options
 
 __all__ = ["plan", "run"]
 
@@ -26,6 +26,7 @@ __all__ = ["plan", "run"]
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @placement_options
+@detail_options
 @sampling_options
 @engine_options
 @click.option(
@@ -47,10 +48,10 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)
     picture = _picture(source)
-    placement = placement_of(picture.size, options)
+    placement, detail = placement_of(picture.size, options), detail_of(options)
     # What `--speed` stands for and nobody stated is left to it.
     stated = {name: value for name, value in options.items() if value is not None}
-    request = OutpaintRequest.placed(image=picture, **dataclasses.asdict(placement), **stated)
+    request = OutpaintRequest.placed(image=picture, **dataclasses.asdict(placement), detail=detail, **stated)
     targets = _targets(target, request.num_images)
     chosen = EngineOptions(**loading, buckets=(bucket_of(request, batch),))
     with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen, max_batch=batch) as pipe:
@@ -158,6 +159,7 @@ def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict
     }
     return fields | {
         "reuse": dataclasses.asdict(request.chosen_reuse),
+        "detail": request.detail if isinstance(request.detail, str) else dataclasses.asdict(request.detail),
         "whole_unet_calls": _whole_calls(result),
         "seed": result.seeds[index],
         "num_images": 1,

@@ -74,7 +74,7 @@ def widen(pipe: OutpaintPipeline, scene: Scene) -> tuple:
     request = {"width": placement.width, "height": placement.height, "offset_x": EXTRA, "mask_expand": EXPAND}
     result = pipe(image=middle, prompt=scene.caption, seed=scene.seed, num_inference_steps=STEPS, **request)
     planned = plan((SIDE, SIDE), placement, EXPAND)
-    return result.quality[0], report(wide, wide, planned, EXPAND)
+    return result.quality[0], report(wide, wide, planned)
 
 
 def thirds(pixels: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def request(**changes: Any) -> OutpaintRequest:
         "prompt": "the sun",
         "negative_prompt": "sea",
     }
-    return OutpaintRequest(**{**placed, "num_inference_steps": 4, "seed": 3, **changes})
+    return OutpaintRequest(**{**placed, "num_inference_steps": 4, "seed": 3, "detail": "off", **changes})
 
 
 def ours(folder: Path, asked: OutpaintRequest) -> Array:

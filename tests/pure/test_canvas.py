@@ -81,9 +81,9 @@ def test_a_mask_that_takes_nearly_everything_is_said() -> None:
     )
 
 
-@pytest.mark.parametrize("options", [{"left": 4000}, {"aspect": "16:9", "scale": 10.0}, {"top": 3900, "bottom": 200}])
+@pytest.mark.parametrize("options", [{"left": 16000}, {"aspect": "16:9", "scale": 40.0}, {"top": 16000, "bottom": 200}])
 def test_a_canvas_beyond_the_limit_is_said_with_its_size_the_limit_and_the_remedy(options: dict[str, object]) -> None:
-    with pytest.raises(RequestError, match=r"The canvas would be \d+x\d+, and a side has at most 4096.*scale below"):
+    with pytest.raises(RequestError, match=r"The canvas would be \d+x\d+, and a side has at most 16384.*scale below"):
         Placement.of((400, 300), options)
 
 

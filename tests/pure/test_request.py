@@ -19,7 +19,7 @@ REFUSED = [
     ({"scale": 0}, "scale must be a number from 0.01 to 100, not 0."),
     ({"width": 500}, "width must be a multiple of 8, not 500: the nearest are 496 or 504."),
     ({"height": 3}, "height must be a multiple of 8, not 3: the nearest are 8."),
-    ({"width": 10**6}, "width must be a whole number from 1 to 4096"),
+    ({"width": 10**6}, "width must be a whole number from 1 to 16384"),
     ({"mask_expand": -1}, "mask_expand must be a whole number from 0 to 256"),
     ({"seed": -2}, "seed must be a whole number from -1"),
     ({"seed": 2**63}, "seed must be a whole number"),
@@ -113,7 +113,7 @@ def test_a_placement_may_be_said_in_three_ways_and_opens_the_picture_once(pictur
         ({"aspect": "wide"}, "aspect must be two numbers"),
         ({"aspect": "16:9", "anchor": "middle"}, "anchor must be one of"),
         ({"left": 9, "scale": "big"}, "scale must be a number"),
-        ({"left": 5000}, "The canvas would be 5064x48, and a side has at most"),
+        ({"left": 17000}, "The canvas would be 17064x48, and a side has at most"),
     ],
 )
 def test_a_placement_that_cannot_be_is_refused_by_its_own_name(

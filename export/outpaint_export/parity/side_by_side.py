@@ -71,6 +71,7 @@ class Matrix:
                 strength=strength,
                 guidance_scale=guidance_scale,
                 seed=self.seed,
+                detail="off",
             )
             for scheduler, strength, guidance_scale in product(self.schedulers, self.strengths, self.guidance_scales)
         ]

@@ -1,0 +1,66 @@
+"""From refined latents to a level's picture.
+
+Of what is decoded only the difference to the enlarged picture, decoded the same way, is added to that picture: what an
+autoencoder makes of a tile by itself, or loses, cancels out. Tiles are faded into each other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from ..canvas import Box
+from ..tensors import Array
+from .anchor import low_frequencies
+from .start import Start
+from .tiles import FACTOR, Tile, Tiles
+
+__all__ = ["joined"]
+
+HELD = 16
+"""Radius in pixels of what is taken back of a change: colours stay the composition's."""
+
+
+def joined(
+    start: Start, grid: Tiles, tiles: Sequence[Tile], change: Callable[[Tile], Array]
+) -> Generator[None, None, Array]:
+    """The picture, uint8 (height, width, 3); pauses after each tile.
+
+    `change` gives what a tile changes, float32 (height, width, 3) in levels of 255. Rows are finished as soon as no
+    tile is left that touches them, so that only a few are held as floats.
+    """
+    height, width = FACTOR * grid.height, FACTOR * grid.width
+    picture = np.empty((height, width, 3), np.uint8)
+    left = Counter(place for span in grid.rows for place in span.places.tolist())
+    rows: dict[int, Array] = {}
+    for span in grid.rows:
+        for place in span.places.tolist():
+            rows.setdefault(place, np.zeros((FACTOR, width, 3), np.float32))
+        for tile in (tile for tile in tiles if tile.rows is span):
+            _add(rows, tile, change(tile))
+            yield
+        left.subtract(span.places.tolist())
+        done = sorted(place for place in rows if not left[place])
+        for first, count in _runs(done):
+            changed = np.concatenate([rows.pop(place) for place in range(first, first + count)])
+            box = Box(0, FACTOR * first, width, FACTOR * (first + count))
+            picture[box.top : box.bottom] = start.pasted(start.pixels(box) + changed, box)
+    return picture
+
+
+def _add(rows: dict[int, Array], tile: Tile, change: Array) -> None:
+    """Add a tile's change, without what is wide in it, by the tile's weights."""
+    fine = change - low_frequencies(change.transpose(2, 0, 1), HELD).transpose(1, 2, 0)
+    weights = tile.weights.repeat(FACTOR, 0).repeat(FACTOR, 1)
+    columns = (FACTOR * tile.columns.places[:, None] + np.arange(FACTOR)).ravel()
+    for at, place in enumerate(tile.rows.places.tolist()):
+        part = slice(FACTOR * at, FACTOR * (at + 1))
+        rows[place][:, columns] += weights[part, :, None] * fine[part]
+
+
+def _runs(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Consecutive places as (first, count)."""
+    groups = groupby(enumerate(places), lambda pair: pair[1] - pair[0])
+    runs = [[place for _, place in group] for _, group in groups]
+    return [(run[0], len(run)) for run in runs]

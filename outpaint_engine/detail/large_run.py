@@ -1,0 +1,141 @@
+"""A run on a canvas larger than the model's size: composed at that size, enlarged, refined in tiles."""
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..components import Models
+from ..images import to_image
+from ..noise import noise_source
+from ..place import Placed
+from ..quality import QualityReport, report, tile_edge_ratio
+from ..request import OutpaintRequest
+from ..run import OutpaintResult, OutpaintRun, Progress, StraightRun, pictures_per_call, sampler_of
+from ..samplers import Walk
+from ..tensors import Array
+from .at_size import placed_at, plan_at
+from .levels import AUTO_FACTOR, factor, levels, work_size
+from .refine import Layout, Refinement, Sampling
+from .start import Start
+from .tiles import FACTOR
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["LargeRun", "asks_for_detail"]
+
+REFINED_LEVELS = 1
+"""How often a set is refined that says nothing of it: to twice its own size."""
+LATER = 0.75
+"""Of the first level's strength, at the levels above it."""
+ANCHORS = 2, 1
+"""The anchor's radius in latents at the first level, and above it."""
+SEED_STEP = 1_000_003
+MAX_SEED = 2**63
+
+
+def asks_for_detail(request: OutpaintRequest, native_size: int) -> bool:
+    """Whether a request goes the way of `LargeRun` on a set of that native size."""
+    least = {"auto": AUTO_FACTOR, "off": math.inf}.get(str(request.detail), 1.0)
+    return factor(request.width, request.height, request.chosen_detail.work_size or native_size) > least
+
+
+class LargeRun(OutpaintRun):
+    """Composes with a `StraightRun`, then goes up level by level; the first refined levels, then plain enlarging."""
+
+    def __init__(self, models: Models, request: OutpaintRequest, placed: Placed, max_batch: int | None = None) -> None:
+        super().__init__(placed.plan)
+        self._models, self._request, self._placed = models, request, placed
+        detail, native = request.chosen_detail, models.engine_set.native_size
+        side = detail.work_size or native
+        small = work_size(request.width, request.height, side)
+        composed = replace(request, width=small[0], height=small[1], detail="off")
+        self._composition = StraightRun(models, composed, placed_at(placed, small), max_batch)
+        refined = REFINED_LEVELS if detail.levels is None else detail.levels
+        self._levels = levels(request.width, request.height, side, refined)
+        tile = detail.tile or native
+        overlap = tile // 4 if detail.overlap is None else detail.overlap
+        self._layouts = [
+            Layout.of(plan_at(placed.plan, level[:2]), tile // FACTOR, overlap // FACTOR)
+            for level in self._levels
+            if level.refined
+        ]
+        self._together = pictures_per_call(tile, tile, max_batch)
+        self.notes = (*self._composition.notes, self._approximation(small))
+
+    def _approximation(self, small: tuple[int, int]) -> str:
+        sizes = ", ".join(f"{level.width}x{level.height}" for level in self._levels if level.refined)
+        done = f"refined in overlapping tiles at {sizes}" if sizes else "not refined"
+        last = self._levels[-1]
+        if not last.refined:
+            done += f" and enlarged to {last.width}x{last.height}"
+        return (
+            f"The picture was composed at {small[0]}x{small[1]}, which the model knows; what is painted was enlarged "
+            f"from there, {done}: another picture than diffusers paints at this size. detail off paints it at once."
+        )
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Run; one `Progress` a call of the UNet, and above the composition one a tile encoded or decoded too."""
+        above = self._request.num_images * sum(
+            layout.pauses(len(self._walk(number).calls), self._together) for number, layout in enumerate(self._layouts)
+        )
+        for composing in self._composition:
+            progress = replace(composing, steps=composing.steps + above)
+            yield progress
+        composed, finished = self._composition.result, []
+        for index in range(len(composed.images)):
+            for shown in self._climb(composed, index, finished):
+                progress = replace(progress, step=progress.step + 1, pictures=range(index, index + 1), shown=shown)
+                yield progress
+        images, quality = zip(*finished, strict=True)
+        self._result = replace(composed, images=list(images), quality=list(quality), plan=self.plan, notes=self.notes)
+
+    def _climb(
+        self, composed: OutpaintResult, index: int, finished: list[tuple["Image", QualityReport]]
+    ) -> Iterator["Image"]:
+        """Take one picture up all levels; gives the picture of the level below after every call of a model."""
+        timings, image, tile_edges = composed.timings, composed.images[index], None
+        for number, level in enumerate(self._levels):
+            placed = placed_at(self._placed, level[:2])
+            start = Start(np.asarray(image), placed)
+            if level.refined:
+                refinement = Refinement(self._models, self._layouts[number], start, self._together, timings)
+                pauses = refinement.run(self._sampling(number, composed.seeds[index]))
+                picture = yield from _showing(image, pauses)
+                tile_edges = tile_edge_ratio(picture, placed.plan, *self._layouts[number].lines)
+            else:
+                with timings.stage("enlarge"):
+                    picture = start.whole()
+            image = to_image(picture)
+        with timings.stage("quality"):
+            measured = report(picture, self._placed.canvas, self.plan)
+        finished.append((image, replace(measured, tile_edge_ratio=tile_edges)))
+
+    def _walk(self, number: int) -> Walk:
+        request = self._request
+        strength = request.chosen_detail.strength * (LATER if number else 1)
+        return request.chosen_scheduler.plan(self._models.schedule, request.num_inference_steps, strength)
+
+    def _sampling(self, number: int, seed: int) -> Sampling:
+        request = self._request
+        return Sampling(
+            sampler_of(request),
+            self._walk(number),
+            *self._composition.embeddings(),
+            guidance_scale=1.0 if number else request.guidance_scale,
+            anchor_radius=ANCHORS[min(number, 1)],
+            draw=noise_source(request.noise, (seed + (number + 1) * SEED_STEP) % MAX_SEED),
+        )
+
+
+def _showing(image: "Image", pauses: Generator[None, None, Array]) -> Generator["Image", None, Array]:
+    """`image` at every pause; returns what the pauses lead to."""
+    while True:
+        try:
+            next(pauses)
+        except StopIteration as end:
+            return end.value
+        yield image
