@@ -71,9 +71,9 @@ class Reuse:
         if scheduler.random or eta:
             name = f"{scheduler.name} with eta" if eta else scheduler.name
             raise RequestError(f"{asked} needs a sampler that draws no noise in its steps; {name} does. Take DDIM.")
-        if self and scheduler.name not in FOLLOWING:
+        if scheduler.name not in FOLLOWING:
             raise RequestError(
-                f"reuse loses the picture with {scheduler.name}. Take one of {', '.join(sorted(FOLLOWING))}."
+                f"{asked} loses the picture with {scheduler.name}. Take one of {', '.join(sorted(FOLLOWING))}."
             )
 
     def check_shallow(self, has_shallow: bool) -> None:

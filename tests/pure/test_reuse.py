@@ -136,6 +136,7 @@ def test_samplers_that_draw_noise_are_refused(name: str) -> None:
         ({"guidance_every": 0}, "guidance_every must be a whole number from 1 to 10"),
         ({"scheduler": "Heun", "reuse": "careful"}, "loses the picture with Heun"),
         ({"scheduler": "PNDM", "reuse": "fast"}, "Take one of DDIM, DPM Multi, DPM Single, Euler"),
+        ({"scheduler": "UniPC", "guidance_every": 2}, "guidance_every loses the picture with UniPC"),
         ({"reuse": "quick"}, "reuse must be one of off, careful, fast; not 'quick'"),
     ],
 )
