@@ -8,7 +8,7 @@ from .forecast import forecast
 from .guidance import Guidance, guided, guided_calls
 from .known import hold_known, with_mask_channels
 from .prediction import Predict, denoiser
-from .reuse import LEVELS, Reuse
+from .reuse import LEVELS, Reuse, follows
 
 __all__ = [
     "LEVELS",
@@ -16,6 +16,7 @@ __all__ = [
     "Predict",
     "Reuse",
     "denoiser",
+    "follows",
     "forecast",
     "forecast_features",
     "guided",

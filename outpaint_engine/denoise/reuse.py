@@ -10,7 +10,7 @@ from ..errors import RequestError
 from ..samplers import Scheduler
 from .forecast import whole_calls
 
-__all__ = ["LEVELS", "Reuse"]
+__all__ = ["LEVELS", "Reuse", "follows"]
 
 MOST = 10
 STRONG_GUIDANCE, STRONG_DAMPING = 5.0, 0.8
@@ -71,7 +71,7 @@ class Reuse:
         if scheduler.random or eta:
             name = f"{scheduler.name} with eta" if eta else scheduler.name
             raise RequestError(f"{asked} needs a sampler that draws no noise in its steps; {name} does. Take DDIM.")
-        if scheduler.name not in FOLLOWING:
+        if not follows(scheduler):
             raise RequestError(
                 f"{asked} loses the picture with {scheduler.name}. Take one of {', '.join(sorted(FOLLOWING))}."
             )
@@ -100,6 +100,11 @@ class Reuse:
             f"reuse: the UNet was run whole in {whole} of {calls} calls and {others} in the others, so the picture "
             "differs from an exact run's. See docs/speed.md."
         ]
+
+
+def follows(scheduler: Scheduler) -> bool:
+    """Whether a sampler's pictures survive forecasts."""
+    return scheduler.name in FOLLOWING
 
 
 LEVELS = {"off": Reuse(), "careful": Reuse(2), "fast": Reuse(3)}

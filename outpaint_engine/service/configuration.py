@@ -6,7 +6,7 @@ What a client may send (`routes/schema.py`), what the OpenAPI document says and 
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
@@ -47,6 +47,8 @@ class Configuration(BaseModel):
     canvas_default: Whole = 1024
     steps: Wholes = (25, 100)
     steps_default: Whole = 25
+    reuse: Literal["off", "careful", "fast"] = "off"
+    """Steps in which the UNet is not run whole, for samplers that survive it; the others run as they are."""
     scale: Numbers = (0.1, 10.0)
     strength: Numbers = (0.1, 1.0)
     guidance_scale: Numbers = (0.1, 25.0)

@@ -54,6 +54,14 @@ def test_only_the_picture_and_the_prompt_are_required(body: dict[str, Any]) -> N
     }
 
 
+@pytest.mark.parametrize(("scheduler", "reuse"), [("DDIM", "careful"), ("Euler a", "off")])
+def test_reuse_by_configuration_is_for_samplers_that_survive_it(
+    body: dict[str, Any], scheduler: str, reuse: str
+) -> None:
+    careful = Configuration(reuse="careful")
+    assert order(body | {"scheduler": scheduler}, careful).request().reuse == reuse
+
+
 def test_what_the_printed_client_sends_is_taken(body: dict[str, Any]) -> None:
     """Segmind's page: `negative_prompt: "NONE"` and the camel-cased field of its TypeScript client, ignored."""
     extra = {"negative_prompt": "NONE", "negativePrompt": "x", "img_width": 1024, "img_height": 768}

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema, SkipJsonSchema
 
+from ...denoise import follows
 from ...errors import RequestError
 from ...noise import random_seed
 from ...request import MAX_SEED
@@ -97,6 +98,9 @@ class Contract:
         picture = picture_from(fields.pop("image"), limits)
         # Drawn now, so that another attempt after a crash paints the same picture.
         fields["seed"] = random_seed() if fields["seed"] < 0 else fields["seed"]
+        sampler = find_scheduler(fields["scheduler"])
+        if limits.reuse != "off" and sampler is not None and follows(sampler):
+            fields["reuse"] = limits.reuse
         order = Order(picture.content, fields, wants_base64)
         try:
             width, height = order.request().placement.scaled(picture.size)
