@@ -1,5 +1,6 @@
 """The front door: opens an engine set, loads its engines on one device, and runs requests."""
 
+from concurrent.futures import ThreadPoolExecutor
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from .place import place
 from .request import OutpaintRequest, all_names
 from .run import OutpaintResult, OutpaintRun, StraightRun
 from .shapes import shapes_to_prepare
+from .stamps import verify_changed
 
 __all__ = ["OutpaintPipeline"]
 
@@ -50,20 +52,34 @@ class OutpaintPipeline:
         *,
         device: str = "auto",
         options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-        verify: bool = True,
+        verify: bool | None = None,
         max_batch: int | None = None,
     ) -> Self:
         """Open an engine set ("demo" is the one that comes with this package) and load it on `device`.
 
         `device` is "auto" or a backend's name, see docs/backends.md; `options` say in what precision and on how many
-        threads, where it leaves a choice, and for which canvas sizes to be ready.
+        threads, where it leaves a choice, and for which canvas sizes to be ready. The files are compared with the
+        manifest's SHA-256 while they are loaded, unless they were before and have not changed since; `verify=True`
+        compares them in any case, `verify=False` never.
 
         Raises:
             EngineSetError: the folder is missing, incomplete or damaged.
             BackendUnavailable: the device cannot be used here, or not in that precision.
         """
-        engine_set = EngineSet.open(folder, verify=verify)
-        engines = load_engines(engine_set, device, options, shapes_to_prepare(engine_set, options.buckets))
+        engine_set = EngineSet.open(folder, verify=False)
+        shapes = shapes_to_prepare(engine_set, options.buckets)
+        with ThreadPoolExecutor(1) as pool:
+            compared = pool.submit(_compare, engine_set, verify)
+            try:
+                engines = load_engines(engine_set, device, options, shapes)
+            except Exception:
+                # A damaged file is the reason, where there is one.
+                compared.result()
+                raise
+        if damage := compared.exception():
+            for engine in engines.values():
+                engine.close()
+            raise damage
         return cls(Models.of(engine_set, engines), max_batch=max_batch)
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
@@ -103,6 +119,13 @@ class OutpaintPipeline:
     def __exit__(self, *_: object) -> None:
         """Close the pipeline."""
         self.close()
+
+
+def _compare(engine_set: EngineSet, verify: bool | None) -> None:
+    if verify:
+        engine_set.verify()
+    elif verify is None:
+        verify_changed(engine_set)
 
 
 CALLS: tuple[Any, ...] = (OutpaintPipeline.__call__, OutpaintPipeline.steps)

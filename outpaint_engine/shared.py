@@ -67,7 +67,7 @@ class SharedPipeline:
         *,
         device: str = "auto",
         options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-        verify: bool = True,
+        verify: bool | None = None,
         at_once: int = 2,
         load_twice: bool = True,
     ) -> Self:

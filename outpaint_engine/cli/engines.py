@@ -7,7 +7,10 @@ from typing import Any
 
 import click
 
+from ..cache import size_in_bytes
 from ..engine_set import MANIFEST, EngineSet, demo_folder
+from ..engines import EngineOptions, load_engines
+from ..engines.prepared import prepared_folder
 from ..errors import EngineSetError
 
 __all__ = ["engines"]
@@ -91,3 +94,19 @@ def verify(folder: str) -> None:
         click.echo(f"{opened.folder} has no {MANIFEST}: nothing to compare. Write one with `outpaint-export adopt`.")
         return
     click.echo(f"{opened.folder}: {len(set(opened.paths()))} files, all as exported.")
+
+
+@engines.command()
+@click.argument("folder", default="demo")
+def prepare(folder: str) -> None:
+    """Keep what ort-cpu makes of an engine set's graphs, so that it loads in a fraction of the time and memory.
+
+    It is kept in the user's cache folder, for this machine's processor and this version of ONNX Runtime, and takes as
+    much space as the weights in float32.
+    """
+    opened = EngineSet.open(folder)
+    for engine in load_engines(opened, "ort-cpu", EngineOptions(prepare=True), {}).values():
+        engine.close()
+    kept = prepared_folder()
+    size = size_in_bytes(kept) / 1e9
+    click.echo(f"{opened.folder} is prepared for ort-cpu. All that is prepared takes {size:.2f} GB in {kept}.")

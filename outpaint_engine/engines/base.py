@@ -121,7 +121,8 @@ class EngineOptions:
     `threads` bounds the CPU threads of one engine, None is every core this process may run on. Engines of fixed
     shapes are made ready for `buckets` when they are loaded (without any, for the set's native size), and for other
     shapes when they come. `cuda_graph` is whether a GPU's work is recorded once a shape and replayed; without a word it
-    is, as far as the graphs allow.
+    is, as far as the graphs allow. `prepare` has `ort-cpu` keep what it makes of the graphs, see `prepared`; what is
+    kept is used without a word.
 
     Raises:
         RequestError: there is no such precision, or fewer than one thread.
@@ -131,6 +132,7 @@ class EngineOptions:
     threads: int | None = None
     buckets: tuple[Bucket, ...] = ()
     cuda_graph: bool | None = None
+    prepare: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no backend could do."""
@@ -162,13 +164,15 @@ class Loading:
 class Backend(ABC):
     """A runtime library that loads artifacts of one format. It never downloads.
 
-    `precisions` are what `EngineOptions.precision` may ask of it. Subclasses say how it is looked for and opened.
+    `precisions` are what `EngineOptions.precision` may ask of it; `side_by_side` is whether parts load faster at one
+    time than one after the other. Subclasses say how it is looked for and opened.
     """
 
     name: str
     device: str
     format: str
     precisions: tuple[str, ...] = PRECISIONS
+    side_by_side = False
     _probed: Probe | None = None
 
     def probe(self) -> Probe:

@@ -139,6 +139,8 @@ class _Buffers:
 class CudaBackend(OnnxBackend):
     """The provider of onnxruntime-gpu; with the subclass in `ort_tensorrt.py`, TensorRT's in front of it."""
 
+    side_by_side = False
+
     def __init__(self) -> None:
         super().__init__("ort-cuda", "cuda", PROVIDER, "cuda", ("auto", "fp32", "fp16"))
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..machine import usable_cores
 from ..tensors import Array, TensorSpec
 from .attention import attention_in_blocks
 from .base import Backend, Engine, EngineOptions, Loading, Probe, check_feeds
+from .prepared import find_prepared, forget_prepared, prepare
 
 __all__ = [
     "OnnxBackend",
@@ -95,7 +97,7 @@ class OnnxBackend(Backend):
     memory patterns a full-size UNet at 1024x1024 needs 2.9 GB less, and is no slower.
     """
 
-    format = "onnx"
+    format, side_by_side = "onnx", True
 
     def __init__(self, name: str, device: str, provider: str, extra: str, precisions: tuple[str, ...]) -> None:
         self.name, self.device, self.precisions = name, device, precisions
@@ -124,14 +126,38 @@ class OnnxBackend(Backend):
 
     def _open(self, loading: Loading) -> Engine:
         artifact, path = loading.artifact(self)
-        session_options = settings(loading.options)
-        session_options.enable_mem_pattern = False
-        session = open_session(path, session_options, [self._provider], rewrite=attention_in_blocks)
         name = f"{loading.part} on {self.name}"
+        session = self._prepared(loading, path) or self._session(path, self._settings(loading))
         check_provider(session, self._provider, name)
         precision = graph_precision(artifact, session)
         check_precision(loading.options, precision, name)
         return OnnxEngine(session, loading.part, self, precision)
+
+    def _settings(self, loading: Loading) -> Any:
+        found = settings(loading.options)
+        found.enable_mem_pattern = False
+        return found
+
+    def _session(self, path: Path, session_options: Any) -> Any:
+        return open_session(path, session_options, [self._provider], rewrite=attention_in_blocks)
+
+    def _prepared(self, loading: Loading, path: Path) -> Any:
+        """A session of what was prepared of the graph at `path`; None where nothing was, and none is asked for."""
+        import onnxruntime
+
+        if loading.options.prepare:
+            found: Path | None = prepare(loading, path, self._settings(loading), partial(self._session, path))
+        else:
+            found = find_prepared(loading, path)
+        if found is None:
+            return None
+        as_it_is = self._settings(loading)
+        as_it_is.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            return open_session(found, as_it_is, [self._provider])
+        except EngineSetError as error:
+            forget_prepared(found.parent, str(error).rstrip("."))
+            return None
 
 
 def settings(options: EngineOptions) -> Any:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ..engine_set import PARTS, EngineSet
 from ..errors import BackendUnavailable, EngineSetError
@@ -78,14 +79,17 @@ def _load(
     backend: Backend, engine_set: EngineSet, options: EngineOptions, shapes: Mapping[str, tuple[Shapes, ...]]
 ) -> dict[str, Engine]:
     backend.require(options)
+    each = [Loading(engine_set, part, options, shapes.get(part, ())) for part in PARTS]
     engines: dict[str, Engine] = {}
-    try:
-        for part in PARTS:
-            engines[part] = backend.load(Loading(engine_set, part, options, shapes.get(part, ())))
-    except BaseException:
-        for engine in engines.values():
-            engine.close()
-        raise
+    with ThreadPoolExecutor(len(each)) as pool:
+        loaded = (pool.map if backend.side_by_side else map)(backend.load, each)
+        try:
+            for loading, engine in zip(each, loaded, strict=True):
+                engines[loading.part] = engine
+        except BaseException:
+            for engine in engines.values():
+                engine.close()
+            raise
     return engines
 
 

@@ -12,6 +12,7 @@ from ..errors import EngineError
 from ..tensors import Array, TensorSpec
 from .base import Engine, check_feeds
 from .cuda_runtime import Buffer, RecordedWork, checked
+from .kept_kernels import KeptKernels
 
 __all__ = ["LoadedPlan", "Profile", "TensorRTEngine", "choose_profile"]
 
@@ -44,9 +45,10 @@ class TensorRTEngine(Engine):
         stated = (map(TensorSpec.stated, entries) for entries in (artifact.inputs, artifact.outputs))
         self.inputs, self.outputs = ({spec.name: spec for spec in specs} for specs in stated)
         self._profiles = [self._profile(index) for index in range(plan.engine.num_optimization_profiles)]
-        # TensorRT-RTX records by itself; of TensorRT's work the stream is recorded.
+        # TensorRT-RTX records by itself, and compiles kernels here; of TensorRT's work the stream is recorded.
         records_itself = hasattr(plan.library, "CudaGraphStrategy")
-        self._context = self._new_context(cuda_graph and records_itself)
+        self._kernels: KeptKernels | None = None
+        self._context = self._rtx_context(artifact, cuda_graph) if records_itself else self._plain_context()
         if self._context is None:
             raise EngineError(f"{name} does not fit into the GPU's memory: {plan.logger.last_error}.")
         self._stream = checked(cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking))
@@ -75,6 +77,8 @@ class TensorRTEngine(Engine):
                 return
             if self._recorded:
                 self._recorded.forget()
+            if self._kernels:
+                self._kernels.keep()
             self._context, self._plan = None, self._plan._replace(engine=None, runtime=None)
             for buffer in self._buffers.values():
                 buffer.free()
@@ -134,15 +138,21 @@ class TensorRTEngine(Engine):
         if not done:
             raise EngineError(f"{self._name} could not {what}: {self._plan.logger.last_error}.")
 
-    def _new_context(self, records: bool) -> Any:
-        library, engine = self._plan.library, self._plan.engine
+    def _plain_context(self) -> Any:
         # Memory for the profile in use, not for the largest of all.
-        memory = library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
-        if not records:
-            return engine.create_execution_context(memory)
+        memory = self._plan.library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        return self._plan.engine.create_execution_context(memory)
+
+    def _rtx_context(self, artifact: Artifact, records: bool) -> Any:
+        library, engine = self._plan.library, self._plan.engine
         settings = engine.create_runtime_config()
-        settings.set_execution_context_allocation_strategy(memory)
-        settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        settings.set_execution_context_allocation_strategy(library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE)
+        # Kernels for a shape are ready before its first call, so that no later call runs on others.
+        specialized = library.DynamicShapesKernelSpecializationStrategy
+        settings.dynamic_shapes_kernel_specialization_strategy = specialized.EAGER
+        if records:
+            settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._kernels = KeptKernels(settings, artifact)
         return engine.create_execution_context(settings)
 
     def _profile(self, index: int) -> Profile:

@@ -131,6 +131,23 @@ class FakeContext:
         answer[:] = 2 * given
 
 
+class FakeSettings:
+    """TensorRT-RTX's, whose kernels grow by one at each start."""
+
+    def set_execution_context_allocation_strategy(self, memory: str) -> None:
+        self.memory = memory
+
+    def create_runtime_cache(self) -> Any:
+        self.kernels = b""
+        return SimpleNamespace(deserialize=self._take, serialize=lambda: self.kernels)
+
+    def set_runtime_cache(self, cache: Any) -> None:
+        self.kernels += b"K"
+
+    def _take(self, kernels: bytes) -> None:
+        self.kernels = kernels
+
+
 class FakeLibrary:
     """A module that is `tensorrt` or `tensorrt_rtx_bindings`."""
 
@@ -144,6 +161,13 @@ class FakeLibrary:
         self._cuda = cuda
         self.deserialised = 0
 
+    def new_context(self, profiles: list[Mapping[str, Any]]) -> Any:
+        def create(settings: Any) -> FakeContext:
+            self.settings = settings
+            return FakeContext(self._cuda, profiles)
+
+        return create
+
     def Runtime(self, logger: Any) -> Any:  # noqa: N802
         def deserialise(plan: bytes) -> Any:
             self.deserialised += 1
@@ -154,7 +178,15 @@ class FakeLibrary:
             return SimpleNamespace(
                 num_optimization_profiles=len(profiles),
                 get_tensor_profile_shape=lambda name, index: profiles[index][name],
-                create_execution_context=lambda strategy: FakeContext(self._cuda, profiles),
+                create_execution_context=self.new_context(profiles),
+                create_runtime_config=FakeSettings,
             )
 
         return SimpleNamespace(deserialize_cuda_engine=deserialise)
+
+
+class FakeRtxLibrary(FakeLibrary):
+    """As `tensorrt_rtx_bindings`, which records by itself and compiles kernels on the GPU that runs them."""
+
+    CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
+    DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")

@@ -17,7 +17,7 @@ from outpaint_engine.engines.cuda_runtime import RecordedWork
 from outpaint_engine.engines.tensorrt import FLAVOURS, Flavour, TensorRTBackend
 from outpaint_engine.engines.tensorrt_engine import Profile, choose_profile
 
-from .fake_gpu import VERSION, FakeCuda, FakeLibrary, Status
+from .fake_gpu import VERSION, FakeCuda, FakeLibrary, FakeRtxLibrary, Status
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny-9"
 PLAN = "engines/tensorrt-rtx/unet.plan"
@@ -273,3 +273,22 @@ def test_what_fails_while_work_is_recorded_is_what_is_said(cuda: FakeCuda, monke
     work.run(lambda: None)
     with pytest.raises(EngineError, match="no kernel for this layer"):
         work.run(failing)
+
+
+@pytest.mark.parametrize(("asked", "recorded"), [(None, "whole"), (False, "")])
+def test_tensorrt_rtx_records_by_itself_specialises_at_once_and_keeps_its_kernels_apart_from_the_set(
+    cuda: FakeCuda, planned: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asked: bool | None, recorded: str
+) -> None:
+    library = FakeRtxLibrary(cuda)
+    monkeypatch.setitem(sys.modules, "fake_tensorrt", library)  # type: ignore[arg-type]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    enter_plan(planned, version=VERSION)
+    before = sorted(planned.rglob("*"))
+    for start in (1, 2):
+        loaded(planned, cuda_graph=asked).close()
+        assert library.settings.kernels == b"K" * start
+        assert library.settings.dynamic_shapes_kernel_specialization_strategy == "eager"
+        assert getattr(library.settings, "cuda_graph_strategy", "") == recorded
+    (kept,) = (tmp_path / "cache" / "outpaint_engine" / "tensorrt-rtx").iterdir()
+    assert kept.read_bytes() == b"KK"
+    assert sorted(planned.rglob("*")) == before
