@@ -42,7 +42,7 @@ class SharedPipeline:
         if at_once < 1:
             raise RequestError(f"at_once must be a whole number from 1, not {at_once}.")
         self._loaded = (pipeline,) if twin is None else (pipeline, twin)
-        self._places = threading.BoundedSemaphore(at_once)
+        self._places = threading.Semaphore(at_once)
         self._lock, self._running = threading.Lock(), 0
         engines = pipeline.models.engines
         on_cpu = engines["unet"].device == "cpu"
@@ -111,6 +111,10 @@ class SharedPipeline:
             finally:
                 with self._lock:
                     self._running -= 1
+
+    def allow(self, more: int) -> None:
+        """Let so many more runs be open than run at one time: those that stand still between two steps."""
+        self._places.release(more)
 
     def warm_up(self, side: int) -> None:
         """Run one step on grey on whatever is loaded, which also shows whether the engines work.

@@ -198,18 +198,9 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _listen(app: "FastAPI", listening: socket.socket, address: str) -> None:
     """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first."""
-    import uvicorn
+    from ..service.server import server_of
 
-    settings = uvicorn.Config(
-        app,
-        # It would hold signed links.
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=30,
-    )
-    server = uvicorn.Server(settings)
+    server = server_of(app, app.state.service.configuration)
     logging.getLogger(__name__).info("Serving on %s (Ctrl-C stops it)", address)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])

@@ -19,6 +19,8 @@ from .failures import record_failure
 from .guard import Guard, answer
 from .metrics import Metrics
 from .page import page_router
+from .painting import Painter
+from .pictures.decoding import Decoders
 from .queue.accounts import Accounts
 from .queue.files import Files
 from .queue.jobs import Jobs
@@ -32,7 +34,7 @@ from .routes.links import Links
 from .routes.schema import Contract
 from .routes.v1 import v1_routes
 from .routes.v2 import v2_routes
-from .worker import Workers
+from .worker import SPARE_PLACES, Workers
 
 __all__ = ["create_app"]
 
@@ -50,6 +52,7 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
             yield
         finally:
             await run_in_threadpool(service.workers.stop)
+            service.decoders.close()
 
     # As FastAPI, but what /docs loads comes from here and not from a CDN.
     app = FastAPIOffline(
@@ -70,7 +73,8 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
 
 
 def _service(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> Service:
-    metrics = Metrics()
+    metrics, painter = Metrics(), Painter(model, SPARE_PLACES * configuration.workers)
+    decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
     return Service(
         configuration=configuration,
         contract=Contract(configuration),
@@ -79,9 +83,10 @@ def _service(configuration: Configuration, store: Store, files: Files, model: Sh
         accounts=Accounts(store),
         jobs=Jobs(store, files, configuration),
         links=Links(configuration.public_url, store.link_secret, configuration.link_seconds, store.clock),
-        workers=Workers(model, Leases(store, files, configuration), files, configuration, metrics),
+        workers=Workers(painter, Leases(store, files, configuration), files, configuration, metrics),
         metrics=metrics,
         bodies=Bodies(configuration),
+        decoders=decoders,
     )
 
 

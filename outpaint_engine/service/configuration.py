@@ -63,19 +63,36 @@ class Configuration(BaseModel):
     max_body_bytes: Whole = 24 * 2**20
     max_image_bytes: Whole = 16 * 2**20
     max_pixels: Whole = 4096 * 4096
-    """Of the picture as sent, and again after `scale`."""
+    max_side: Whole = 16_384
+    """Both of the picture as sent, and again after `scale`."""
+    max_scans: Whole = 100
+    """Of a JPEG; encoders write about ten."""
+    decoders: Whole = 2
+    decode_seconds: Number = 10.0
+    decode_bytes: Whole = 640 * 2**20
+    """Processes that decode pictures, and the CPU time and memory that one picture may take in them."""
     body_seconds: Number = 30.0
-    concurrent_bodies: Whole = 8
-    """Bodies read at one time; this times about three times `max_body_bytes` bounds the memory of intake."""
+    body_rate: WholeOr0 = 10_000
+    """Bytes a second that a body must come at, after its first seconds."""
+    concurrent_bodies: Whole = 24
+    account_bodies: Whole = 8
+    """Bodies taken in at one time, of all and of one account; two to three `max_body_bytes` of memory each."""
+    header_seconds: Number = 10.0
+    max_connections: Whole = 1000
+    """How long the head of a request may take; beyond so many connections the oldest without one is closed."""
 
     # Credits and traffic.
     price: WholeOr0 = 10_900
     """Of one picture, in millionths of a credit."""
     max_queued: Whole = 64
+    account_queued: Whole = 32
+    """Jobs that wait, of all and of one account."""
+    max_wait_seconds: Number = 3600.0
+    """A job that would have to wait longer is refused; for v1, `inline_seconds` is the bound."""
     requests_per_minute: Whole = 60
     """Accepted requests of one account, and as many whose body was refused."""
     retry_after: Whole = 5
-    """Seconds that a 503 asks the client to wait."""
+    """Seconds that a 503 asks the client to wait where nothing better is known."""
 
     # Running and keeping.
     workers: Whole = 2
@@ -87,7 +104,7 @@ class Configuration(BaseModel):
     awaited_seconds: Number = 10.0
     """A v1 job whose waiter has not been heard of for this long is given up; waiters speak up three times as often."""
     lease_seconds: Number = 60.0
-    """A worker silent for this long has lost its job; must exceed the slowest single step and decoding."""
+    """A worker silent for this long has lost its job and is replaced; must exceed the slowest step and decoding."""
     max_attempts: Whole = 3
     keep_seconds: Number = 7 * 86_400.0
     """After this, results, finished requests and their idempotency keys are deleted."""

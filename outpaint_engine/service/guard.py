@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .failures import record_failure
 from .metrics import Metrics
-from .refusals import Broken, Refusal
+from .refusals import Broken, FramedTwice, Refusal
 
 __all__ = ["Guard", "answer"]
 
@@ -36,6 +36,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
+        scope = _in_origin_form(scope)
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -45,7 +46,10 @@ class Guard:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            if _framed_twice(scope):
+                await answer(FramedTwice())(scope, receive, watched)
+            else:
+                await self._app(scope, receive, watched)
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
@@ -61,3 +65,20 @@ class Guard:
         self._metrics.answers.labels(route, status).inc()
         self._metrics.duration.labels(route).observe(seconds)
         log.info("%s %s %d %.3f s", scope["method"] if route != "none" else "-", route, status, seconds)
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """The request as if its target were a path: RFC 9112, 3.2.2, has a server take http://HOST/PATH as well."""
+    path = scope["path"]
+    if path[:7].lower() != "http://" and path[:8].lower() != "https://":
+        return scope
+    _, _, rest = path.partition("://")
+    path = rest.partition("/")[2]
+    raw = scope.get("raw_path", b"").partition(b"://")[2].partition(b"/")[2]
+    return {**scope, "path": "/" + path, "raw_path": b"/" + raw}
+
+
+def _framed_twice(scope: Scope) -> bool:
+    """Whether the body's end is said in two ways, which a proxy may have read differently (RFC 9112, 6.1)."""
+    names = {name for name, _ in scope["headers"]}
+    return {b"content-length", b"transfer-encoding"} <= names

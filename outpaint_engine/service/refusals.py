@@ -6,16 +6,20 @@ The queue and the intake of pictures raise them by their reason; only `app.py` t
 from typing import ClassVar
 
 __all__ = [
+    "AccountQueueFull",
     "Broken",
     "Cancelled",
+    "FramedTwice",
     "HasEnded",
     "InputRefused",
     "InsufficientCredits",
+    "IntakeFull",
     "KeyReused",
     "QueueFull",
     "Refusal",
     "SlowBody",
     "StillRunning",
+    "TooCostly",
     "TookTooLong",
     "TooLarge",
     "TooManyRequests",
@@ -41,6 +45,16 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a fault
         self.retry_after = retry_after
         self.headers: dict[str, str] = {}
         super().__init__(self.sentence)
+
+
+class FramedTwice(Refusal):
+    """Content-Length beside Transfer-Encoding: the connection is closed, as nobody knows where the body ends."""
+
+    status, label, says = 400, "framing", "A request has Content-Length or Transfer-Encoding, not both."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers["Connection"] = "close"
 
 
 class Unauthorized(Refusal):
@@ -109,6 +123,18 @@ class TooManyRequests(Refusal):
     status, label, says = 429, "rate", "More than {most} requests a minute."
 
 
+class AccountQueueFull(Refusal):
+    """Too many jobs of one account wait."""
+
+    status, label, says = 429, "account_queue", "More than {most} requests of this account wait."
+
+
+class TooCostly(Refusal):
+    """A picture whose decoding had to be ended; it counts as several refused bodies."""
+
+    status, label = 406, "costly"
+
+
 class Broken(Refusal):
     """Something failed that nobody expected; the sentence has the id under which it was logged."""
 
@@ -116,9 +142,15 @@ class Broken(Refusal):
 
 
 class QueueFull(Refusal):
-    """Too many jobs wait."""
+    """Too many jobs wait, or this one would wait too long."""
 
     status, label, says = 503, "queue_full", "The queue is full; try again soon."
+
+
+class IntakeFull(Refusal):
+    """Too many bodies are being taken in."""
+
+    status, label, says = 503, "intake_full", "Too many requests are being taken in; try again soon."
 
 
 class TookTooLong(Refusal):

@@ -1,102 +1,144 @@
-"""Threads that run jobs on one loaded model: claim, run step by step, publish. They know nothing of HTTP."""
+"""Threads that run jobs: claim, paint step by step, publish. They know nothing of HTTP.
 
-import dataclasses
+An account for which nothing runs does not wait for another's long run: between two of its steps the thread runs the
+short job as a guest, and goes on. A thread whose step does not end is replaced, and its job fails.
+"""
+
 import json
 import threading
 import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ImageError, OutputError, RequestError
-from ..images import encode
-from ..request import OutpaintRequest
-from ..run import OutpaintResult, Progress
-from ..shared import SharedPipeline
 from .bell import Bell
 from .configuration import Configuration
 from .failures import record_failure
 from .metrics import Metrics
+from .painting import Painted, Painter, thumbnail
 from .queue.files import Files
 from .queue.leases import Claim, Leases
 from .queue.tables import Reason
 
-__all__ = ["Workers"]
+__all__ = ["SPARE_PLACES", "Workers"]
 
 IDLE_SECONDS = 0.5
-PRUNE_SECONDS = 60.0
-PREVIEW_SIDE = 256
+GUEST_SECONDS = 0.1
+"""How often a run looks whether a guest waits."""
+PRUNE_SECONDS, PRUNE_PAUSE, SWEEP_SECONDS = 60.0, 0.02, 600.0
+MAX_ABANDONED = 2
+"""Threads for each worker that may hang before no more are started: then only another process helps."""
+SPARE_PLACES = 1 + MAX_ABANDONED
+"""Runs for each worker that may stand still on the model, beside the one that goes on."""
+HUNG = "The engine did not answer within {:g} seconds. Nothing was charged."
+
+
+@dataclass(eq=False)
+class Hand:
+    """One thread; `since` is the monotonic time of its last sign of life in what it does now, None while it waits."""
+
+    claims: list[Claim] = field(default_factory=list)
+    """What it runs: a job, and after it the guest for which that one stands still."""
+    since: float | None = None
+    replaced: bool = False
+    thread: threading.Thread | None = None
 
 
 class Workers:
-    """`configuration.workers` threads that share a model, and one that deletes what is old."""
+    """`configuration.workers` threads that share a model, one that watches them, and one that deletes what is old."""
 
     def __init__(
-        self, model: SharedPipeline, leases: Leases, files: Files, configuration: Configuration, metrics: Metrics
+        self, painter: Painter, leases: Leases, files: Files, configuration: Configuration, metrics: Metrics
     ) -> None:
-        self._model, self._leases, self._files = model, leases, files
+        self._painter, self._leases, self._files = painter, leases, files
         self._configuration, self._metrics = configuration, metrics
         self.bell = Bell()
         self._wake, self._stopping, self._warming = threading.Semaphore(0), threading.Event(), threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._hands: list[Hand] = []
+        self._keepers: list[threading.Thread] = []
         self.warm = False
         self.last_run_fine = True
+        self.queue_readable = True
 
     def start(self) -> None:
         """Begin; the engines are warmed before a thread takes a job."""
-        count = self._configuration.workers
-        self._threads = [threading.Thread(target=self._work, name=f"worker-{index}") for index in range(count)]
-        self._threads.append(threading.Thread(target=self._prune, name="prune"))
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._configuration.workers):
+            self._hire()
+        self._keepers = [_started(keep) for keep in (self._watch, self._prune)]
 
     def stop(self) -> None:
-        """End after the current step of each run; unfinished jobs go back to the queue."""
+        """End after the current step of each run; unfinished jobs go back to the queue. What hangs is left behind."""
         self._stopping.set()
-        for _ in self._threads:
+        for _ in self._hands:
             self._wake.release()
-        for thread in self._threads:
-            thread.join()
+        deadline = time.monotonic() + self._configuration.lease_seconds
+        for thread in [*self._keepers, *(hand.thread for hand in self._hands if not hand.replaced)]:
+            if thread is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     @property
     def alive(self) -> bool:
-        """Whether every thread runs."""
-        return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
+        """Whether every thread runs, and as many workers as there should be."""
+        at_work = sum(_lives(hand.thread) for hand in self._hands if not hand.replaced)
+        return at_work == self._configuration.workers and all(map(_lives, self._keepers))
+
+    @property
+    def engine_answers(self) -> bool:
+        """Whether no step takes longer than its limit."""
+        return not any(self._hangs(hand) for hand in self._hands)
 
     def submitted(self) -> None:
         """A job is waiting: an idle thread should look."""
         self._wake.release()
 
-    def _work(self) -> None:
-        while not self._stopping.is_set():
+    def _hire(self) -> None:
+        hand = Hand()
+        self._hands.append(hand)
+        hand.thread = _started(lambda: self._work(hand))
+
+    def _work(self, hand: Hand) -> None:
+        while not (self._stopping.is_set() or hand.replaced):
             try:
-                with self._warming:
-                    if not self.warm:
+                if not self.warm:
+                    with self._warming:
                         self._warm_up()
                 claim = self._leases.claim()
+                self.queue_readable = True
                 if claim is not None:
-                    self._run(claim)
+                    self._run(hand, claim)
                 elif not self._wake.acquire(timeout=IDLE_SECONDS) and not self.last_run_fine:
                     # Nobody sends requests to a server that is not ready: it must find out by itself.
+                    hand.since = time.monotonic()
                     self._warm_up()
             except Exception as error:
                 # The store or the disk failed. The lease of the job, if one was held, ends by itself.
+                self.queue_readable = not isinstance(error, SQLAlchemyError)
                 record_failure(error, "work")
                 self._stopping.wait(1)
+            finally:
+                hand.since = None
 
     def _warm_up(self) -> None:
+        if self.warm and self.last_run_fine:
+            return
         try:
-            self._model.warm_up(self._configuration.canvas_sides[0])
+            self._painter.warm_up(self._configuration.canvas_sides[0])
         except Exception:
             self.last_run_fine = False
             raise
         self.warm = self.last_run_fine = True
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, hand: Hand, claim: Claim) -> None:
         """Run one job to one of its ends; errors of the store and the disk are the caller's."""
         job = claim.job
-        self._metrics.queue_wait.observe(max(0.0, (job.started or 0) - job.created))
+        if job.attempt == 1:
+            self._metrics.queue_wait.observe(max(0.0, (job.started or 0) - job.created))
+        hand.claims.append(claim)
         try:
-            outcome = self._paint(claim)
+            outcome = self._paint(hand, claim)
             self.last_run_fine = self.last_run_fine or outcome == "completed"
         except (RequestError, ImageError) as error:
             outcome = self._failed(claim, "input", str(error))
@@ -105,60 +147,113 @@ class Workers:
         except Exception as error:
             self.last_run_fine = False
             outcome = self._failed(claim, "internal", f"Internal error {record_failure(error, 'a run')}.")
-        self._metrics.ended.labels(outcome).inc()
+        finally:
+            hand.claims.pop()
+        if outcome == "lost":
+            outcome = self._leases.lost_to(claim)
+        if not hand.replaced:
+            self._metrics.ended.labels(outcome).inc()
         self.bell.ring(job.id)
 
     def _failed(self, claim: Claim, reason: Reason, sentence: str) -> str:
         return "failed" if self._leases.fail(claim, reason, sentence) else "lost"
 
-    def _paint(self, claim: Claim) -> str:
-        began, kept = time.perf_counter(), claim
-        request = OutpaintRequest(image=self._files.picture(claim.job.id), **json.loads(claim.job.fields))
-        with self._model.steps(request) as run:
-            for progress in run:
+    def _paint(self, hand: Hand, claim: Claim) -> str:
+        is_guest, looked = len(hand.claims) > 1, time.monotonic()
+        hand.since = looked
+        with closing(self._painter.paint(self._files.picture(claim.job.id), json.loads(claim.job.fields))) as steps:
+            while True:
+                try:
+                    progress = next(steps)
+                except StopIteration as end:
+                    return self._published(claim, end.value)
+                hand.since = time.monotonic()
                 self._metrics.steps.inc()
-                beaten, preview_asked = self._leases.beat(kept, progress.step, progress.steps)
-                if beaten is None:
+                kept, preview_asked = self._leases.beat(claim, progress.step, progress.steps)
+                if kept is None:
                     return "lost"
-                kept = beaten
+                claim = hand.claims[-1] = kept
                 if self._stopping.is_set():
-                    self._leases.give_back(kept)
+                    self._leases.give_back(claim)
                     return "given back"
                 if preview_asked:
-                    self._leases.show(kept, _thumbnail(progress))
-        result = run.result
-        jpeg = encode(result.images[0], ".jpg")
-        for stage, seconds in result.timings.stages.items():
+                    self._leases.show(claim, thumbnail(progress))
+                if is_guest:
+                    self._keep_host(hand)
+                elif time.monotonic() > looked + GUEST_SECONDS:
+                    looked = self._host(hand, claim)
+
+    def _published(self, claim: Claim, painted: Painted) -> str:
+        for stage, seconds in painted.stages.items():
             self._metrics.inference.labels(stage).observe(seconds)
-        self._metrics.inference.labels("unet").observe(sum(result.timings.steps))
-        published = self._leases.publish(kept, jpeg, _report(result), time.perf_counter() - began)
+        published = self._leases.publish(claim, painted.jpeg, painted.report, painted.seconds)
         return "completed" if published else "lost"
 
+    def _host(self, hand: Hand, claim: Claim) -> float:
+        """Run a guest if one has a better right to this thread; returns from when on to look for the next."""
+        guest = self._leases.claim(host=claim)
+        if guest is None:
+            return time.monotonic()
+        began = time.monotonic()
+        self._run(hand, guest)
+        hand.since = now = time.monotonic()
+        # Whoever has but this one run gets as much time as its guest had.
+        return now + (now - began) if self._leases.running_for(claim.job.owner) == 1 else now - GUEST_SECONDS
+
+    def _keep_host(self, hand: Hand) -> None:
+        """Keep the lease of the job that stands still; if it was lost, its own next step finds out."""
+        host = hand.claims[0]
+        kept, _ = self._leases.beat(host, host.step, host.steps)
+        hand.claims[0] = kept or host
+
+    def _hangs(self, hand: Hand) -> bool:
+        since = hand.since
+        return not hand.replaced and since is not None and time.monotonic() - since > self._configuration.lease_seconds
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(min(1.0, self._configuration.lease_seconds / 4)):
+            for hand in list(self._hands):
+                if self._hangs(hand):
+                    try:
+                        self._replace(hand)
+                    except Exception as error:
+                        record_failure(error, "replacing a worker that hangs")
+
+    def _replace(self, hand: Hand) -> None:
+        """Fail the job whose step does not end, and put another thread in the place of its own."""
+        hand.replaced, self.last_run_fine = True, False
+        self._hands = [other for other in self._hands if not other.replaced or _lives(other.thread)]
+        abandoned = sum(other.replaced for other in self._hands)
+        if abandoned <= MAX_ABANDONED * self._configuration.workers:
+            self._hire()
+        claims = list(hand.claims)
+        for host in claims[:-1]:
+            self._leases.give_back(host)
+        for hung in claims[-1:]:
+            self._metrics.ended.labels("hung").inc()
+            self._leases.fail(hung, "internal", HUNG.format(self._configuration.lease_seconds))
+            self.bell.ring(hung.job.id)
+
     def _prune(self) -> None:
+        swept = -SWEEP_SECONDS
         while not self._stopping.is_set():
             try:
-                self._leases.prune()
+                while self._leases.prune() and not self._stopping.wait(PRUNE_PAUSE):
+                    pass
+                if time.monotonic() > swept + SWEEP_SECONDS:
+                    swept = time.monotonic()
+                    self._leases.sweep()
             except Exception as error:
                 record_failure(error, "pruning")
             self._stopping.wait(PRUNE_SECONDS)
 
 
-def _thumbnail(progress: Progress) -> bytes:
-    picture = progress.preview()
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    return encode(picture, ".jpg")
+def _started(target: Callable[[], None]) -> threading.Thread:
+    # A daemon: a call of an engine that hangs must not keep the process from ending.
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread
 
 
-def _report(result: OutpaintResult) -> bytes:
-    """What was measured on the picture, and what a person should know of it, as JSON."""
-    facts = {
-        "quality": dataclasses.asdict(result.quality[0]),
-        "notes": list(result.notes),
-        "seed": result.seed,
-        "timings": result.timings.stages | {"steps": result.timings.steps},
-        "backend": result.backend,
-        "device": result.device,
-        "precision": result.precision,
-        "engine_set": result.engine_set,
-    }
-    return json.dumps(facts).encode()
+def _lives(thread: threading.Thread | None) -> bool:
+    return thread is not None and thread.is_alive()

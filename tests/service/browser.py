@@ -16,6 +16,7 @@ from outpaint_engine.service.queue.accounts import Accounts
 from outpaint_engine.service.queue.files import Files
 from outpaint_engine.service.queue.ledger import MICROS
 from outpaint_engine.service.queue.store import Store
+from outpaint_engine.service.server import server_of
 from outpaint_engine.shared import SharedPipeline
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ class Served(NamedTuple):
 @contextlib.contextmanager
 def served(folder: Path, configuration: Configuration) -> Iterator[Served]:
     """The service on a free port of this machine, as `outpaint serve` puts it together."""
-    import uvicorn
-
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -47,7 +46,7 @@ def served(folder: Path, configuration: Configuration) -> Iterator[Served]:
         key = Accounts(store).create_key("visitor", 100 * MICROS)
         model = stack.enter_context(SharedPipeline.from_pretrained("demo", device="cpu", at_once=configuration.workers))
         app = create_app(configuration.with_(public_url=url), store, Files(folder / "results"), model)
-        server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_config=None, ws="none"))
+        server = server_of(app, configuration)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -14,7 +14,6 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from sqlalchemy import select
 
@@ -25,6 +24,7 @@ from outpaint_engine.service.queue.files import Files
 from outpaint_engine.service.queue.ledger import MICROS
 from outpaint_engine.service.queue.store import Store
 from outpaint_engine.service.queue.tables import Job
+from outpaint_engine.service.server import server_of
 from outpaint_engine.shared import SharedPipeline
 
 from ..conftest import toy_pipeline, toy_unet
@@ -127,7 +127,7 @@ def servers(folder: Path) -> Iterator[Callable[..., Running]]:
         accounts = Accounts(store)
         model = SharedPipeline(toy_pipeline(unet=unet), configuration.workers)
         app = create_app(configuration, store, results, model)
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+        server = server_of(app, configuration)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         client = httpx2.Client(base_url=url, timeout=20)

@@ -10,6 +10,7 @@ import pytest
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.queue import ledger
 from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.clock import SteadyClock
 from outpaint_engine.service.queue.files import Files
 from outpaint_engine.service.queue.jobs import Jobs, Retry
 from outpaint_engine.service.queue.leases import Claim, Leases
@@ -191,7 +192,7 @@ def test_a_full_queue_is_503_and_nothing_is_held(bench: Bench) -> None:
         bench.submit()
     assert (caught.value.status, caught.value.retry_after) == (503, 5)
     with pytest.raises(Refusal):
-        bench.jobs.check_traffic("ann")
+        bench.jobs.admit("ann", None, awaited=False)
     assert bench.books == (3, 3)
 
 
@@ -215,6 +216,7 @@ def test_old_results_and_strays_are_deleted_and_the_ledger_stays(bench: Bench) -
     assert bench.leases.prune() == 1
     assert bench.jobs.find("ann", job.id) is None
     assert bench.jobs.find("ann", kept.id) is not None
+    bench.leases.sweep()
     assert [path.name for path in bench.folder.glob("*/*")] == [kept.id]
     assert bench.books == (2, 1)
 
@@ -227,7 +229,7 @@ def test_a_file_that_a_crash_left_is_deleted_when_it_is_old(bench: Bench, age: i
     stray = bench.folder / "results" / "nobody-1.jpg"
     stray.write_bytes(b"")
     os.utime(stray, (time.time() - age,) * 2)
-    bench.leases.prune()
+    bench.leases.sweep()
     assert stray.exists() == (age == 0)
 
 
@@ -251,3 +253,94 @@ def test_progress_is_written_at_most_twice_a_second(bench: Bench) -> None:
         claim, _ = bench.leases.beat(claim, step, 50)
         steps.append(bench.state(job).step)
     assert steps == [0, 3, 3, 5]
+
+
+def test_accounts_take_turns_however_many_jobs_one_of_them_has(bench: Bench) -> None:
+    bench.accounts.create_key("bob", 10 * PRICE)
+    for _ in range(2):
+        bench.submit()
+        bench.now += 1
+    bench.jobs.submit(bench.order, "bob", awaited=False)
+    assert [bench.claim().job.owner for _ in range(2)] == ["ann", "bob"]
+
+
+def test_a_guest_is_of_an_account_for_which_nothing_runs_and_shorter_than_what_is_left(bench: Bench) -> None:
+    bench.accounts.create_key("bob", 10 * PRICE)
+    bench.submit()
+    host = bench.claim()
+    bench.submit()
+    assert bench.leases.claim(host=host) is None
+    bench.jobs.submit(bench.order, "bob", awaited=False)
+    assert bench.leases.claim(host=host._replace(step=20, steps=25)) is None
+    guest = bench.leases.claim(host=host._replace(step=0, steps=25))
+    assert guest is not None and guest.job.owner == "bob"
+
+
+def test_a_job_that_would_wait_longer_than_its_client_is_refused_with_the_time(bench: Bench) -> None:
+    patient = bench.configuration.with_(inline_seconds=30.0, workers=1, max_queued=9, requests_per_minute=99)
+    jobs = Jobs(bench.store, bench.results, patient)
+    jobs.submit(bench.order, "ann", awaited=False)
+    bench.leases.publish(bench.claim(), b"", b"", 40.0)
+    jobs.submit(bench.order, "ann", awaited=True)
+    with pytest.raises(Refusal) as caught:
+        jobs.submit(bench.order, "ann", awaited=True)
+    assert (caught.value.status, caught.value.retry_after) == (503, 10)
+    assert jobs.submit(bench.order, "ann", awaited=False).job.state == "QUEUED"
+
+
+def test_old_jobs_go_in_small_steps(bench: Bench) -> None:
+    from sqlalchemy import insert
+
+    row = {"owner": "ann", "state": "FAILED", "fields": "{}", "seed": 0, "base64": False, "price": 0}
+    defaults = {
+        "attempt": 1,
+        "fence": 1,
+        "step": 0,
+        "steps": 0,
+        "preview_asked": False,
+        "created": 0.0,
+        "finished": 0.0,
+    }
+    with bench.store.transition("submit") as session:
+        session.execute(insert(Job), [row | defaults | {"id": f"{number:032x}", "work": 1.0} for number in range(250)])
+    assert [bench.leases.prune() for _ in range(4)] == [100, 100, 50, 0]
+
+
+def test_an_expired_wait_is_no_reason_to_keep_what_it_held(bench: Bench) -> None:
+    bench.submit(awaited=True)
+    claim = bench.claim()
+    bench.now += 11
+    assert bench.leases.beat(claim, 2, 50) == (None, False)
+    assert bench.leases.lost_to(claim) == "cancelled"
+    assert bench.books == (0, 0)
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_clock_that_is_set_moves_no_lease(step: float) -> None:
+    wall = real = 1_000_000.0
+    clock = SteadyClock(lambda: wall, lambda: real)
+    before = clock()
+    wall, real = wall + step + 10, real + 10
+    assert 9.8 < clock() - before < 10.2
+
+
+def test_a_store_of_the_version_before_is_brought_up_to_date(tmp_path: Path, body: dict[str, Any]) -> None:
+    from sqlalchemy import create_engine, text
+
+    bench = Bench(tmp_path, body)
+    kept = bench.submit()
+    bench.store.close()
+    engine = create_engine(f"sqlite:///{tmp_path}/store.db")
+    with engine.begin() as connection:
+        for change in (
+            "DROP INDEX jobs_by_end",
+            "DROP INDEX idempotency_by_job",
+            "ALTER TABLE jobs DROP COLUMN work",
+            "ALTER TABLE accounts DROP COLUMN served",
+            "UPDATE settings SET schema = 1",
+        ):
+            connection.execute(text(change))
+    engine.dispose()
+    again = Bench(tmp_path, body)
+    assert again.claim().job.id == kept.id
+    again.store.close()

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import update
+
+from outpaint_engine.service.queue.tables import Job
 
 from .running import Gate, Running, encoded, until
 
@@ -143,3 +146,18 @@ def test_a_run_that_takes_too_long_is_given_up_with_503(serve: Serve, body: dict
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"
     assert running.balance == 1_000_000
+
+
+def test_a_job_whose_record_is_damaged_fails_and_the_queue_goes_on(serve: Serve, body: dict[str, Any]) -> None:
+    gate = Gate()
+    running = serve(unet=gate, workers=1)
+    gate.close()
+    first = running.submit(body)
+    until(lambda: running.states() == ["PROCESSING"])
+    damaged = running.submit(body)
+    with running.store.transition("submit") as session:
+        session.execute(update(Job).where(Job.id == damaged).values(fields='{"prompt": '))
+    gate.open()
+    assert running.ended(first)["status"] == "COMPLETED"
+    assert "Internal error" in running.ended(damaged)["error"]
+    assert running.post(body).status_code == 200

@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from outpaint_engine.service.app import create_app
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.queue.files import Files
 from outpaint_engine.service.queue.store import Store
+from outpaint_engine.service.server import server_of
 from outpaint_engine.shared import SharedPipeline
 
 from ..conftest import toy_pipeline, toy_unet
@@ -27,7 +26,7 @@ def main(database: str, folder: str, listening: socket.socket, failpoint: str) -
     configuration = Configuration(**SMALL | QUICK | {"public_url": url_of(listening)})
     model = SharedPipeline(toy_pipeline(unet=slowly), configuration.workers)
     app = create_app(configuration, Store(database, passing=dying_at(failpoint)), Files(Path(folder)), model)
-    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run([listening])
+    server_of(app, configuration).run([listening])
 
 
 def url_of(listening: socket.socket) -> str:

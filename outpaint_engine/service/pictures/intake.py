@@ -45,7 +45,7 @@ def picture_from(image: str, configuration: Configuration) -> SentPicture:
         content = _decoded(image, configuration.max_image_bytes)
     if len(content) > configuration.max_image_bytes:
         raise _too_large(configuration.max_image_bytes)
-    return SentPicture(content, _checked_size(content, configuration.max_pixels))
+    return SentPicture(content, _checked_size(content, configuration))
 
 
 def _fetched(url: str, limit: int) -> bytes:
@@ -73,18 +73,39 @@ def _decoded(image: str, limit: int) -> bytes:
         raise _refused("must be base64 or a data URL (data:image/png;base64,...); this is neither.") from error
 
 
-def _checked_size(content: bytes, max_pixels: int) -> tuple[int, int]:
+def _checked_size(content: bytes, limits: Configuration) -> tuple[int, int]:
     if not _looks_right(content):
         raise _refused(f"must be a picture in one of these formats: {', '.join(FORMATS)}.")
     try:
         size, pictures = header("image", content)
     except ImageError as error:
-        raise InputRefused(sentence=str(error)) from error
-    if size[0] * size[1] > max_pixels:
-        raise _refused(f"is {size[0]}x{size[1]}; at most {max_pixels:,} pixels are taken. Make it smaller first.")
+        raise InputRefused(sentence=error) from error
+    if size[0] * size[1] > limits.max_pixels:
+        raise _refused(
+            f"is {size[0]}x{size[1]}; at most {limits.max_pixels:,} pixels are taken. Make it smaller first."
+        )
+    if max(size) > limits.max_side:
+        raise _refused(f"is {size[0]}x{size[1]}; no side may have more than {limits.max_side:,} pixels. Crop it first.")
     if pictures > 1:
         raise _refused("is animated; send a single picture.")
+    if (scans := _scans(content)) > limits.max_scans:
+        raise _refused(f"is a JPEG of {scans} scans; at most {limits.max_scans} are taken. Save it anew.")
     return size
+
+
+def _scans(content: bytes) -> int:
+    """How many times a JPEG runs over its pixels: each costs as much as another picture, and few bytes.
+
+    ITU-T T.81, annex B: 0xFF in coded data is always followed by 0 or a restart marker, so 0xFFDA begins a scan and
+    0xFFD9 ends the picture. Segments before the first scan have a length and are stepped over: a thumbnail is inside.
+    """
+    if not content.startswith(b"\xff\xd8"):
+        return 0
+    place = 2
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(content[place + 2 : place + 4])
+    end = content.find(b"\xff\xd9", place)
+    return content.count(b"\xff\xda", place, len(content) if end < 0 else end)
 
 
 def _looks_right(content: bytes) -> bool:

@@ -3,9 +3,11 @@
 A file is written beside its place, synced, renamed, and the folder synced: after a power cut it is whole or absent.
 """
 
+import itertools
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import OutputError
@@ -62,15 +64,13 @@ class Files:
         """Write and delete a file; OutputError where that cannot be done."""
         _write_durably(self._results / ".probe", b"")
 
-    def strays(self, known: set[str], older_than: float) -> list[Path]:
-        """Files of no known job or result, unchanged for `older_than` seconds: left by a crash."""
+    def old(self, older_than: float, at_once: int) -> Iterator[list[Path]]:
+        """Files that have not changed for `older_than` seconds, so many at a time."""
         latest = time.time() - older_than
-        return [
-            path
-            for place in (self._pictures, self._results)
-            for path in place.iterdir()
-            if path.stem not in known and _changed(path) < latest
-        ]
+        paths = (path for place in (self._pictures, self._results) for path in place.iterdir())
+        unchanged = (path for path in paths if _changed(path) < latest)
+        while batch := list(itertools.islice(unchanged, at_once)):
+            yield batch
 
 
 def _changed(path: Path) -> float:

@@ -16,13 +16,14 @@ from sqlalchemy.orm import Session
 
 from ...request import OutpaintRequest
 from ..configuration import Configuration
-from ..refusals import InsufficientCredits, KeyReused, QueueFull, TooManyRequests
+from ..refusals import InsufficientCredits, KeyReused
 from . import ledger
+from .admission import Admission
 from .files import Files
 from .store import Store
 from .tables import Job, Reason, Retried, Settings
 
-__all__ = ["Jobs", "Order", "Retry", "Submission", "finish"]
+__all__ = ["Jobs", "Order", "Retry", "Submission", "finish", "forget"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,17 @@ class Order:
     """A checked request: the picture file's bytes, and every other field of `OutpaintRequest` by name."""
 
     picture: bytes
+    """Empty where `flaw` says why it cannot be painted on: such a job fails as soon as it is written."""
     fields: dict[str, Any]
     base64: bool
     """Whether the answer should hold the picture as text."""
+    flaw: str | None = None
+
+    @property
+    def work(self) -> float:
+        """How much there is to do, in steps of a megapixel; coding and decoding weigh as about four steps."""
+        steps = self.fields["num_inference_steps"] * self.fields["strength"] + 4
+        return float(steps * self.fields["width"] * self.fields["height"] / 1e6)
 
     def request(self) -> OutpaintRequest:
         """What the runtime runs."""
@@ -59,6 +68,7 @@ class Jobs:
 
     def __init__(self, store: Store, files: Files, configuration: Configuration) -> None:
         self._store, self._files, self._configuration = store, files, configuration
+        self._admission = Admission(configuration, store.clock)
 
     def submit(self, order: Order, owner: str, *, awaited: bool, retry: Retry | None = None) -> Submission:
         """Write the job, its hold and its idempotency key in one transaction; the picture is on disk before.
@@ -68,15 +78,18 @@ class Jobs:
             OutputError: the picture cannot be written.
         """
         job = self._new(order, owner, awaited)
-        self._files.keep_picture(job.id, order.picture)
-        self._store.passing("picture:written")
+        if order.flaw is None:
+            self._files.keep_picture(job.id, order.picture)
+            self._store.passing("picture:written")
         try:
             with self._store.transition("submit") as session:
                 session.execute(select(Settings.id).with_for_update())
                 earlier = _earlier(session, owner, retry) if retry else None
                 if earlier is None:
-                    self._check_traffic(session, owner)
+                    self._admission.check(session, owner, awaited=awaited)
                     self._write(session, job, retry)
+                    if order.flaw is not None:
+                        finish(session, job, "input", order.flaw, self._store.clock())
         except BaseException:
             self._files.drop_picture(job.id)
             raise
@@ -107,9 +120,6 @@ class Jobs:
                 return None
             if not job.ended:
                 finish(session, job, reason, sentence, self._store.clock())
-                if job.awaited_until is not None:
-                    # Nothing was answered and nothing charged: a retry with the same key may begin anew.
-                    session.execute(delete(Retried).where(Retried.job == identity))
         self._files.drop_picture(identity)
         return job
 
@@ -131,24 +141,20 @@ class Jobs:
             rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
             return {state: count for state, count in rows}
 
-    def check_traffic(self, owner: str) -> None:
+    def admit(self, owner: str, key: str | None, *, awaited: bool) -> None:
         """Refuse a submission before its body is read or its picture fetched; `submit` looks again.
 
+        What has come before under this idempotency key is let through: it is answered however busy the service is.
+
         Raises:
-            Refusal: too much is asked for.
+            Refusal: too few credits, or too much is asked for.
         """
         with self._store.reading() as session:
-            self._check_traffic(session, owner)
-
-    def _check_traffic(self, session: Session, owner: str) -> None:
-        limits, minute_ago = self._configuration, self._store.clock() - 60
-        recent = select(func.count(), func.min(Job.created)).where(Job.owner == owner, Job.created > minute_ago)
-        count, oldest = session.execute(recent).one()
-        if count >= limits.requests_per_minute:
-            raise TooManyRequests(most=limits.requests_per_minute, retry_after=whole_seconds(oldest - minute_ago))
-        queued = session.scalars(select(func.count()).where(Job.state == "QUEUED")).one()
-        if queued >= limits.max_queued:
-            raise QueueFull(retry_after=limits.retry_after)
+            if key is not None and session.get(Retried, (owner, key)) is not None:
+                return
+            if ledger.balance(session, owner) < self._configuration.price:
+                raise InsufficientCredits
+            self._admission.check(session, owner, awaited=awaited)
 
     def _new(self, order: Order, owner: str, awaited: bool) -> Job:
         now = self._store.clock()
@@ -160,6 +166,7 @@ class Jobs:
             base64=order.base64,
             price=self._configuration.price,
             created=now,
+            work=order.work,
             awaited_until=now + self._configuration.awaited_seconds if awaited else None,
         )
 
@@ -172,17 +179,15 @@ class Jobs:
             session.add(Retried(owner=job.owner, key=retry.key, fingerprint=retry.fingerprint, job=job.id))
 
 
-def whole_seconds(left: float) -> int:
-    """Seconds for a Retry-After: rounded up, at least 1."""
-    return max(1, round(left + 0.5))
-
-
 def finish(session: Session, job: Job, reason: Reason, sentence: str, now: float) -> None:
     """In a transaction that holds the job's row: FAILED, and the hold given back."""
     job.state, job.finished = "FAILED", now
     job.reason, job.error = reason, sentence
     job.fence += 1
     forget(job)
+    if job.awaited_until is not None and reason in ("cancelled", "timeout"):
+        # Nothing was answered and nothing charged: a retry with the same key may begin anew.
+        session.execute(delete(Retried).where(Retried.job == job.id))
     ledger.release(session, job.owner, job.price, job.id, now)
 
 

@@ -6,30 +6,43 @@ was cancelled: the worker drops what it has.
 
 from typing import NamedTuple
 
-from sqlalchemy import and_, delete, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, case, delete, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
 from ..configuration import Configuration
 from . import ledger
+from .admission import pace
 from .files import Files
 from .jobs import finish, forget
 from .store import Store, changed
-from .tables import Job, Reason, Retried
+from .tables import Account, Job, Reason, Retried
 
 __all__ = ["Claim", "Leases"]
 
 GAVE_UP = "The run was tried {} times and did not end. Nothing was charged."
 UNAWAITED = "Nobody waited for the answer any more. Nothing was charged."
 BEAT_SECONDS = 0.5
+PRUNE_ROWS = 100
+"""In one transaction: others write in between."""
 
 
 class Claim(NamedTuple):
-    """A job that is this worker's while the fence is the highest; `beaten` is when the lease was last renewed."""
+    """A job that is this worker's while the fence is the highest.
+
+    `beaten` is when the lease was last renewed.
+    """
 
     job: Job
     fence: int
     beaten: float
+    step: int = 0
+    steps: int = 1
+
+    @property
+    def work_left(self) -> float:
+        """What there is still to do, in steps of a megapixel."""
+        return self.job.work * (1 - self.step / self.steps)
 
 
 class Leases:
@@ -38,25 +51,36 @@ class Leases:
     def __init__(self, store: Store, files: Files, configuration: Configuration) -> None:
         self._store, self._files, self._configuration = store, files, configuration
 
-    def claim(self) -> Claim | None:
-        """Take the oldest job that is free; on the way, end those that nobody waits for or that failed too often."""
+    def claim(self, host: Claim | None = None) -> Claim | None:
+        """Take the job whose turn it is, among those that are free.
+
+        Accounts take turns: first those for whom the fewest jobs run, then those that have used the least of their
+        share, then the oldest job. With a `host`, the job must have a better right to its worker than its own: it is
+        of an account for which nothing runs, and shorter than what the host has left. On the way, jobs are ended
+        that nobody waits for, or that failed too often.
+        """
         with self._store.reading() as session:
-            if session.scalar(select(Job.id).where(self._free()).limit(1)) is None:
+            if session.execute(self._next(host).with_only_columns(Job.id)).first() is None:
                 return None
         with self._store.transition("claim") as session:
             while True:
-                query = select(Job).where(self._free()).order_by(Job.created).limit(1)
-                job = session.scalars(query.with_for_update(skip_locked=True)).one_or_none()
+                query = self._next(host).with_for_update(skip_locked=True, of=Job)
+                job = session.scalars(query).one_or_none()
                 if job is None:
                     return None
                 now = self._store.clock()
                 if job.awaited_until is not None and job.awaited_until < now:
                     finish(session, job, "cancelled", UNAWAITED, now)
-                    session.execute(delete(Retried).where(Retried.job == job.id))
                 elif job.attempt >= self._configuration.max_attempts:
                     finish(session, job, "internal", GAVE_UP.format(job.attempt), now)
                 else:
-                    return self._taken(job, now)
+                    return self._taken(session, job, now)
+
+    def running_for(self, owner: str) -> int:
+        """How many of an account's jobs run."""
+        with self._store.reading() as session:
+            mine = select(func.count()).where(Job.owner == owner, Job.state == "PROCESSING")
+            return session.scalars(mine).one()
 
     def beat(self, claim: Claim, step: int, steps: int) -> tuple[Claim | None, bool]:
         """Say that the job is alive: (the claim, None once it is lost, and whether a preview is asked for).
@@ -64,9 +88,13 @@ class Leases:
         Looks at every step, so that a cancelled run ends within one; writes twice a second.
         """
         now = self._store.clock()
+        claim = claim._replace(step=step, steps=steps)
         with self._store.reading() as session:
             row = session.execute(select(Job.preview_asked, Job.awaited_until).where(_mine(claim))).one_or_none()
-        if row is None or (row.awaited_until is not None and row.awaited_until < now):
+        if row is None:
+            return None, False
+        if row.awaited_until is not None and row.awaited_until < now:
+            self.fail(claim, "cancelled", UNAWAITED)
             return None, False
         if step not in (1, steps) and now - claim.beaten < BEAT_SECONDS:
             return claim, row.preview_asked
@@ -74,6 +102,12 @@ class Leases:
         with self._store.transition("beat") as session:
             kept = changed(session, update(Job).where(_mine(claim)).values(values))
         return (claim._replace(beaten=now) if kept else None), row.preview_asked
+
+    def lost_to(self, claim: Claim) -> str:
+        """What became of a job that is no longer this worker's: "cancelled", or "lost" to another worker."""
+        with self._store.reading() as session:
+            reason = session.scalars(select(Job.reason).where(Job.id == claim.job.id)).one_or_none()
+        return "cancelled" if reason in ("cancelled", "timeout") else "lost"
 
     def show(self, claim: Claim, preview: bytes) -> None:
         """Publish a preview."""
@@ -119,23 +153,43 @@ class Leases:
                 job.attempt -= 1
 
     def prune(self) -> int:
-        """Delete what is older than `keep_seconds`, and files that a crash left; returns how many jobs went."""
+        """Delete some of what is older than `keep_seconds`; returns how many jobs went, 0 when none is left."""
         before = self._store.clock() - self._configuration.keep_seconds
-        old = and_(Job.state.in_(("COMPLETED", "FAILED")), Job.finished < before)
+        with self._store.reading() as session:
+            old = select(Job.id, Job.result).where(Job.finished < before).limit(PRUNE_ROWS)
+            gone = session.execute(old).all()
+        if not gone:
+            return 0
+        ids = [row.id for row in gone]
         with self._store.transition("prune") as session:
-            gone = session.execute(select(Job.id, Job.result).where(old).limit(500)).all()
-            ids = [row.id for row in gone]
             session.execute(delete(Retried).where(Retried.job.in_(ids)))
             session.execute(delete(Job).where(Job.id.in_(ids)))
-            rows = session.execute(select(Job.id, Job.result, Job.state)).all()
         for row in gone:
             if row.result:
                 self._files.drop(row.result)
-        running = {row.id for row in rows if row.state in ("QUEUED", "PROCESSING")}
-        known = running | {row.result for row in rows if row.result}
-        for path in self._files.strays(known, older_than=10 * self._configuration.lease_seconds):
-            path.unlink(missing_ok=True)
         return len(gone)
+
+    def sweep(self) -> None:
+        """Delete files of no known job or result, which a crash left. Looks at them a few at a time."""
+        for batch in self._files.old(older_than=10 * self._configuration.lease_seconds, at_once=PRUNE_ROWS):
+            jobs = {path.stem.partition("-")[0] for path in batch}
+            with self._store.reading() as session:
+                rows = session.execute(select(Job.id, Job.result, Job.state).where(Job.id.in_(jobs))).all()
+            known = {row.id for row in rows if row.state in ("QUEUED", "PROCESSING")} | {row.result for row in rows}
+            for path in batch:
+                if path.stem not in known:
+                    path.unlink(missing_ok=True)
+
+    def _next(self, host: Claim | None) -> Select[Job]:
+        other, now = aliased(Job), self._store.clock()
+        live = select(func.count()).where(
+            other.owner == Job.owner, other.state == "PROCESSING", other.lease_until >= now
+        )
+        running = live.scalar_subquery()
+        query = select(Job).join(Account).where(self._free())
+        if host is not None:
+            query = query.where(Job.owner != host.job.owner, Job.work <= host.work_left, running == 0)
+        return query.order_by(running, _share(now), Job.created).limit(1)
 
     def _free(self) -> ColumnElement[bool]:
         now = self._store.clock()
@@ -143,12 +197,20 @@ class Leases:
         unawaited = and_(Job.state.in_(("QUEUED", "PROCESSING")), Job.awaited_until < now)
         return or_(Job.state == "QUEUED", expired, unawaited)
 
-    def _taken(self, job: Job, now: float) -> Claim:
+    def _taken(self, session: Session, job: Job, now: float) -> Claim:
         job.state, job.started, job.step = "PROCESSING", now, 0
         job.attempt += 1
         job.fence += 1
         job.lease_until = now + self._configuration.lease_seconds
+        seconds = job.work * (pace(session) or 1.0) / self._configuration.workers
+        account = update(Account).where(Account.owner == job.owner)
+        session.execute(account.values(served=_share(now) + seconds))
         return Claim(job, job.fence, now)
+
+
+def _share(now: float) -> ColumnElement[float]:
+    """Until when an account has used its share; one that has used less than its share saves nothing up."""
+    return case((Account.served > now, Account.served), else_=now)
 
 
 def _mine(claim: Claim) -> ColumnElement[bool]:

@@ -4,18 +4,30 @@ import os
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Update, create_engine, event, make_url, select, text, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Update,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from ...errors import BackendUnavailable, OutputError
-from .tables import SCHEMA, Settings, Table
+from .clock import SteadyClock
+from .tables import SCHEMA, UPGRADES, Settings, Table
 
 __all__ = ["Store", "Transition", "changed", "journal_mode"]
 
@@ -34,7 +46,7 @@ class Store:
     """Transactions on one database; safe to share between threads, and between processes on PostgreSQL."""
 
     def __init__(
-        self, url: str, clock: Callable[[], float] = time.time, passing: Callable[[str], None] = _unheard
+        self, url: str, clock: Callable[[], float] | None = None, passing: Callable[[str], None] = _unheard
     ) -> None:
         """Open the database, making its tables where there are none.
 
@@ -45,7 +57,7 @@ class Store:
             OutputError: it cannot be opened, or was written by another version.
             BackendUnavailable: the database's driver is not installed.
         """
-        self.clock, self.passing = clock, passing
+        self.clock, self.passing = clock or SteadyClock(), passing
         try:
             self.engine = _opened(url)
             self.link_secret = self._prepared()
@@ -87,11 +99,17 @@ class Store:
             if self.engine.dialect.name == "postgresql":
                 # Several processes may start at once on an empty database.
                 session.execute(text("SELECT pg_advisory_xact_lock(7305125)"))
-            Table.metadata.create_all(session.connection())
+            tables = inspect(session.connection()).get_table_names()
+            if not tables:
+                Table.metadata.create_all(session.connection())
             settings = session.scalars(select(Settings)).one_or_none()
             if settings is None:
                 settings = Settings(id=1, schema=SCHEMA, link_secret=secrets.token_hex(32), probed=self.clock())
                 session.add(settings)
+            while settings.schema in UPGRADES:
+                for statement in UPGRADES[settings.schema]:
+                    session.execute(text(statement))
+                settings.schema += 1
             if settings.schema != SCHEMA:
                 raise OutputError(
                     f"The store has tables of version {settings.schema}, and this program knows {SCHEMA}: "

@@ -5,10 +5,19 @@ from typing import Literal
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-__all__ = ["SCHEMA", "Account", "Entry", "Job", "Key", "Reason", "Retried", "Settings", "Table"]
+__all__ = ["SCHEMA", "Account", "Entry", "Job", "Key", "Reason", "Retried", "Settings", "Table", "UPGRADES"]
 
-SCHEMA = 1
-"""Goes up with every change of the tables; a store of another number is refused."""
+SCHEMA = 2
+"""Goes up with every change of the tables; a store of a higher number is refused."""
+UPGRADES: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE accounts ADD COLUMN served DOUBLE PRECISION NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN work DOUBLE PRECISION NOT NULL DEFAULT 1",
+        "CREATE INDEX jobs_by_end ON jobs (finished)",
+        "CREATE INDEX idempotency_by_job ON idempotency (job)",
+    )
+}
+"""What leads from each earlier number to the next."""
 
 Reason = Literal["input", "internal", "cancelled", "timeout"]
 
@@ -33,6 +42,8 @@ class Account(Table):
     __tablename__ = "accounts"
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     balance: Mapped[int] = mapped_column(BigInteger, default=0)
+    served: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """Until when what it had run has used its fair share of the workers; see `leases.py`."""
 
 
 class Key(Table):
@@ -58,6 +69,8 @@ class Job(Table):
     base64: Mapped[bool]
     price: Mapped[int] = mapped_column(BigInteger)
     created: Mapped[float]
+    work: Mapped[float] = mapped_column(default=1.0, server_default="1")
+    """How much there is to do, in steps of a megapixel."""
     state: Mapped[str] = mapped_column(String(10), default="QUEUED")
 
     # Who runs it: whoever holds the highest fence, until the lease ends.
@@ -88,6 +101,7 @@ class Job(Table):
 
 Index("jobs_by_state", Job.state, Job.created)
 Index("jobs_by_owner", Job.owner, Job.created)
+Index("jobs_by_end", Job.finished)
 
 
 class Entry(Table):
@@ -116,3 +130,6 @@ class Retried(Table):
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+
+
+Index("idempotency_by_job", Retried.job)

@@ -4,29 +4,34 @@ The cheapest check comes first, and the body is read last.
 """
 
 import hashlib
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
 
+from ...errors import ImageError
 from ..configuration import Configuration
 from ..metrics import Metrics
+from ..pictures.decoding import Decoders, DecodingEnded
 from ..queue.accounts import Accounts
 from ..queue.files import Files
-from ..queue.jobs import Jobs, Retry, Submission
+from ..queue.jobs import Jobs, Order, Retry, Submission
 from ..queue.store import Store
 from ..queue.tables import Job
-from ..refusals import InputRefused, Unauthorized, Unknown
+from ..refusals import InputRefused, TooCostly, Unauthorized, Unknown
 from ..worker import Workers
 from .bodies import Bodies
 from .links import Links
 from .schema import Contract
 
-__all__ = ["KEY", "Caller", "Found", "Running", "Service", "owner_of", "submitted"]
+__all__ = ["ID", "KEY", "Caller", "Found", "Running", "Service", "owner_of", "submitted"]
 
 MAX_KEY = 255
+ID = re.compile("[0-9a-f]{32}")
+"""What the id of a job looks like; nothing else is asked of the store, which may not even be able to hold it."""
 KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 
 
@@ -44,6 +49,7 @@ class Service:
     workers: Workers
     metrics: Metrics
     bodies: Bodies
+    decoders: Decoders
 
 
 async def _service(request: Request) -> Service:
@@ -75,7 +81,7 @@ Caller = Annotated[str, Depends(_caller)]
 
 
 def _found(service: Running, owner: Caller, identity: str) -> Job:
-    job = service.jobs.find(owner, identity)
+    job = service.jobs.find(owner, identity) if ID.fullmatch(identity) else None
     if job is None:
         raise Unknown
     return job
@@ -96,14 +102,25 @@ async def submitted(request: Request, service: Service, owner: str, *, awaited: 
         raise InputRefused(sentence=f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise InputRefused(sentence="Invalid content type: send application/json.")
-    if key is None:
-        # With a key it may be a repetition, which is answered however busy the service is.
-        await run_in_threadpool(service.jobs.check_traffic, owner)
+    await run_in_threadpool(service.jobs.admit, owner, key, awaited=awaited)
     async with service.bodies.reading(request, owner) as body:
-        asked = await run_in_threadpool(service.contract.read, body)
+        asked = await service.bodies.work(service.contract.read, body)
+        order = await _decoded(service, owner, asked.order)
     # The same body sent to v1 and to v2 asks for two different things.
     print_ = hashlib.sha256(f"{request.url.path}\n{asked.fingerprint}".encode()).hexdigest()
     retry = Retry(key, print_) if key else None
-    submission = await run_in_threadpool(service.jobs.submit, asked.order, owner, awaited=awaited, retry=retry)
+    submission = await run_in_threadpool(service.jobs.submit, order, owner, awaited=awaited, retry=retry)
     service.workers.submitted()
     return submission
+
+
+async def _decoded(service: Service, owner: str, order: Order) -> Order:
+    """The order with its picture as a plain PNG, or with the flaw for which it will fail."""
+    try:
+        async with service.bodies.decoder(owner):
+            picture = await service.bodies.work(service.decoders.decode, order.picture)
+    except DecodingEnded as error:
+        raise TooCostly(sentence=error) from error
+    except ImageError as error:
+        return replace(order, picture=b"", flaw=str(error))
+    return replace(order, picture=picture)

@@ -40,7 +40,9 @@ def _checks(service: Service) -> dict[str, bool]:
     return {
         "warm": workers.warm,
         "workers_alive": workers.alive,
+        "engine_answers": workers.engine_answers,
         "last_run_fine": workers.last_run_fine,
+        "queue_readable": workers.queue_readable,
         "store_writable": _works(service.store.probe),
         "results_writable": _works(service.files.probe),
     }

@@ -106,10 +106,10 @@ class Contract:
             width, height = order.request().placement.scaled(picture.size)
         except RequestError as error:
             raise InputRefused(sentence=error) from error
-        if width * height > limits.max_pixels:
+        if width * height > limits.max_pixels or max(width, height) > limits.max_side:
             raise InputRefused(
                 sentence=f"scale {fields['scale']:g} would make the picture {width}x{height}; at most "
-                f"{limits.max_pixels:,} pixels are taken. Use a smaller scale."
+                f"{limits.max_pixels:,} pixels and {limits.max_side:,} a side are taken. Use a smaller scale."
             )
         return Asked(order, hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest())
 
@@ -301,9 +301,9 @@ WHEN = {
     409: "The request with this Idempotency-Key is still running, or this one has ended.",
     413: "The body or the picture is too large.",
     422: "Idempotency-Key was used for another request.",
-    429: "Too many requests a minute for this account.",
+    429: "Too many requests a minute for this account, or too many of it wait.",
     500: "Something broke; the sentence has the id under which it was logged.",
-    503: "The queue is full, the run took too long, or the store cannot be written.",
+    503: "Too much is under way, the run took too long, or the store cannot be written.",
 }
 RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 Answers = dict[int | str, dict[str, Any]]

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from ..queue.ledger import MICROS
 from ..queue.tables import Job
 from ..refusals import HasEnded, Unknown
-from .caller import KEY, Caller, Found, Running, Service, owner_of, submitted
+from .caller import ID, KEY, Caller, Found, Running, Service, owner_of, submitted
 from .schema import ANSWERS, Contract, Facts, Metrics, Progress, Result, Status, Submitted, errors
 
 __all__ = ["v2_routes"]
@@ -38,8 +38,8 @@ def v2_routes(model: str, contract: Contract) -> APIRouter:
         openapi_extra=contract.document,
     )
     async def submit(request: Request, service: Running, owner: Caller) -> Submitted:
-        job, _ = await submitted(request, service, owner, awaited=False)
-        return Submitted(request_id=job.id, status="QUEUED", **_urls(service, job.id))
+        job, replayed = await submitted(request, service, owner, awaited=False)
+        return Submitted(request_id=job.id, status=_state(job, replayed), **_urls(service, job.id))
 
     # Segmind's `poll_url` has the second path.
     @routes.get("/v2/requests/{identity}/status", summary="State and progress", responses=_read_answers(Status))
@@ -78,6 +78,11 @@ def v2_routes(model: str, contract: Contract) -> APIRouter:
     return routes
 
 
+def _state(job: Job, replayed: bool) -> Any:
+    """A repeated request is told how its first one stands; a new one is taken, whatever becomes of it."""
+    return job.state if replayed else "QUEUED"
+
+
 def _said(job: Job, body: BaseModel) -> JSONResponse:
     return JSONResponse(body.model_dump(exclude_unset=True), 422 if job.state == "FAILED" else 200)
 
@@ -99,8 +104,8 @@ def _metrics(job: Job) -> Metrics:
     """Seconds and credits; nothing of credits for what was not charged."""
     known: dict[str, float | None] = {
         "inference_time": job.inference,
-        "queue_time": job.started - job.created if job.started else None,
-        "total_time": job.finished - job.created if job.finished else None,
+        "queue_time": max(0.0, job.started - job.created) if job.started else None,
+        "total_time": max(0.0, job.finished - job.created) if job.finished else None,
         "retry_count": max(0, job.attempt - 1),
     }
     if job.state == "COMPLETED":
@@ -132,7 +137,7 @@ def _signed(request: Request, service: Service) -> bool:
 
 def _file(service: Service, identity: str, ending: str, owner: str | None) -> Response:
     """`owner` is None where a signature has shown that the link is ours."""
-    name = service.jobs.result_of(identity, owner)
+    name = service.jobs.result_of(identity, owner) if ID.fullmatch(identity) else None
     content = service.files.read(name, ending) if name and ending in MEDIA else None
     if content is None:
         raise Unknown

@@ -1,0 +1,81 @@
+"""Paints one order on the loaded model, step by step: all that a worker needs of the runtime.
+
+It knows neither the queue nor HTTP, so that what paints may as well be in another process.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple
+
+from ..images import encode
+from ..request import OutpaintRequest
+from ..run import OutpaintResult, Progress
+from ..shared import SharedPipeline
+
+__all__ = ["Painted", "Painter", "thumbnail"]
+
+PREVIEW_SIDE = 256
+
+
+class Painted(NamedTuple):
+    """A result: its files, and the seconds that it took, in all and by stage."""
+
+    jpeg: bytes
+    report: bytes
+    seconds: float
+    stages: Mapping[str, float]
+
+
+class Painter:
+    """Runs orders on a model that several threads share; the model stays the caller's to close.
+
+    `standing_still` is how many runs may be open beside those that go on.
+    """
+
+    def __init__(self, model: SharedPipeline, standing_still: int = 0) -> None:
+        self._model = model
+        if standing_still:
+            model.allow(standing_still)
+
+    def paint(self, picture: bytes, fields: Mapping[str, Any]) -> Generator[Progress, None, Painted]:
+        """Yield after each step; close it to cancel. The generator's value is what was painted.
+
+        Raises:
+            RequestError: the order cannot be run.
+            ImageError: the picture cannot be opened.
+        """
+        began = time.perf_counter()
+        with self._model.steps(OutpaintRequest(image=picture, **fields)) as run:
+            yield from run
+        result = run.result
+        stages = result.timings.stages | {"unet": sum(result.timings.steps)}
+        jpeg = encode(result.images[0], ".jpg")
+        return Painted(jpeg, _report(result), time.perf_counter() - began, stages)
+
+    def warm_up(self, side: int) -> None:
+        """Run one step on grey, which also shows whether the engines work."""
+        self._model.warm_up(side)
+
+
+def thumbnail(progress: Progress) -> bytes:
+    """A small JPEG of a run so far."""
+    picture = progress.preview()
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    return encode(picture, ".jpg")
+
+
+def _report(result: OutpaintResult) -> bytes:
+    """What was measured on the picture, and what a person should know of it, as JSON."""
+    facts = {
+        "quality": dataclasses.asdict(result.quality[0]),
+        "notes": list(result.notes),
+        "seed": result.seed,
+        "timings": result.timings.stages | {"steps": result.timings.steps},
+        "backend": result.backend,
+        "device": result.device,
+        "precision": result.precision,
+        "engine_set": result.engine_set,
+    }
+    return json.dumps(facts).encode()
