@@ -152,6 +152,7 @@ def a_day(client: httpx2.Client, url: str, body: dict[str, Any]) -> list[str]:
         first = v2({"num_inference_steps": 8}, "once")
         client.get(f"{url}/v2/requests/{first}/status?preview=true")
         v2({"image": body["image"][:300]})
+        v2({"img_width": 128})
         client.delete(f"{url}/v2/requests/{v2({'num_inference_steps': 40})}")
         client.post(f"{url}/v1/sd1.5-outpaint", json=body | {"num_inference_steps": 32})
         v2({"num_inference_steps": 40})

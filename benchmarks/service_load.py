@@ -1,4 +1,4 @@
-"""`python -m tests.service.load [throughput] [crowd]`: the demo behind `outpaint serve`, measured.
+"""`python -m benchmarks.service_load [throughput] [crowd]`: the demo behind `outpaint serve`, measured.
 
 `throughput`: seconds a picture takes one by one and at 8 clients, on a server that loads the model twice and on one
 that loads it once, in turns. Written to benchmarks/results/service_throughput.json.
@@ -45,10 +45,11 @@ requests_per_minute = 100000
 
 
 class Server(NamedTuple):
-    """A client of a server that answers, and the server's process."""
+    """A client of a server that answers, the server's process and its accounts."""
 
     client: httpx2.Client
     process: int
+    accounts: Accounts
 
 
 def main(*parts: str) -> None:
@@ -57,15 +58,16 @@ def main(*parts: str) -> None:
 
 
 @contextmanager
-def served(extra: str = "") -> Iterator[Server]:
+def served(extra: str = "", configuration: str = CONFIGURATION, program: str = "outpaint_engine") -> Iterator[Server]:
     """`outpaint serve` with the demo; `extra` is added to its configuration."""
     folder = Path(tempfile.mkdtemp())
     url = f"sqlite:///{folder}/store.db"
-    key = Accounts(Store(url)).create_key("load", 10**9)
-    (folder / "small.toml").write_text(CONFIGURATION + extra)
+    accounts = Accounts(Store(url))
+    key = accounts.create_key("load", 10**9)
+    (folder / "small.toml").write_text(configuration + extra)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    command = [sys.executable, "-m", "outpaint_engine", "serve", "--port", str(port), "--store", url]
+    command = [sys.executable, "-m", program, "serve", "--port", str(port), "--store", url]
     command += ["--results", str(folder / "out"), "--configuration", str(folder / "small.toml")]
     limits, base = httpx2.Limits(max_connections=None), f"http://127.0.0.1:{port}"
     with (
@@ -74,7 +76,7 @@ def served(extra: str = "") -> Iterator[Server]:
     ):
         try:
             wait(client)
-            yield Server(client, process.pid)
+            yield Server(client, process.pid, accounts)
         finally:
             process.terminate()
 
