@@ -1,7 +1,9 @@
 """The engine set: a folder of engines and configs, the one contract between the export stage and the runtime.
 
 The layout is Optimum's for diffusion pipelines, plus `engine_set.json` (`MANIFEST`), which names every file
-with its SHA-256. A folder that Optimum wrote has no manifest and opens too: its facts are read from its
+with its SHA-256. Each part has one weights file and one or more graphs over it: `model.onnx` for everybody, variants of
+it for backends that do another form better, and further graphs such as `shallow`. Sets of format version 1 have one
+graph a part, and open too, as a folder that Optimum wrote does: it has no manifest, its facts are read from its
 configs, and nothing can then be said about damaged files. Nothing here loads an engine.
 """
 
@@ -31,7 +33,8 @@ __all__ = [
 MANIFEST = "engine_set.json"
 PARITY = "parity.json"
 """What `outpaint-export parity` measured; beside the manifest, whose digest it names."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 PARTS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
 SD15_LATENT_SCALE = 0.18215
 POSITIONS, CLIP_LENGTH = "max_position_embeddings", 77
@@ -47,6 +50,8 @@ class Artifact:
     """One engine file of one part: an ONNX graph, or a plan that was built from it.
 
     `files` maps every file that belongs to it (external weights too) to its SHA-256; empty without a manifest.
+    `graph` says what it computes: "model" is the whole part, "shallow" a UNet's last layers, which take
+    `deep_features`. A `variant` was made for the `backends` it names; those of the graph for everybody are empty.
     `built_for` holds what a plan depends on (library version, compute capabilities, shape profile).
     """
 
@@ -60,6 +65,9 @@ class Artifact:
     outputs: tuple[Mapping[str, Any], ...] = ()
     built_for: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
+    graph: str = "model"
+    variant: str = ""
+    backends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class EngineSet:
     `unet_channels` is 4 (plain checkpoint) or 9 (inpainting checkpoint); `latent_scale` the VAE's scaling
     factor; `latent_factor` pixels per latent; `native_size` the canvas side the model was trained at, in
     pixels; `scheduler` the content of `scheduler_config.json`. The weights of a `synthetic` set are random numbers: it
-    is for measuring speed.
+    is for measuring speed. `format_version` is the manifest's, 0 without one.
     """
 
     folder: Path
@@ -84,6 +92,7 @@ class EngineSet:
     files: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
     synthetic: bool = False
+    format_version: int = 0
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> "EngineSet":
@@ -111,13 +120,27 @@ class EngineSet:
             opened.verify()
         return opened
 
-    def artifact(self, part: str, format: str = "onnx") -> Artifact:
-        """The artifact of `part` in `format`, or an `EngineSetError` that says what there is."""
-        for artifact in self.artifacts:
-            if (artifact.part, artifact.format) == (part, format):
+    def artifact(self, part: str, format: str = "onnx", backend: str = "", graph: str = "model") -> Artifact:
+        """The artifact of `part` in `format` that was made for `backend`, else the one that is for everybody.
+
+        Raises:
+            EngineSetError: there is none; the message says what there is.
+        """
+        found = [each for each in self.artifacts if (each.part, each.format, each.graph) == (part, format, graph)]
+        for artifact in sorted(found, key=lambda each: backend not in each.backends):
+            if backend in artifact.backends or not artifact.backends:
                 return artifact
+        if graph != "model":
+            raise EngineSetError(
+                f"{self.folder} has no {format} graph {graph!r} for {part}. "
+                f"Add it: `outpaint-export adopt {self.folder}`."
+            )
         have = sorted({artifact.format for artifact in self.artifacts if artifact.part == part})
         raise EngineSetError(f"{self.folder} has no {format} engine for {part}; it has {', '.join(have) or 'none'}.")
+
+    def graphs(self, part: str, format: str = "onnx") -> frozenset[str]:
+        """What the graphs of a part compute: "model", and for a UNet of format version 2 "shallow"."""
+        return frozenset(each.graph for each in self.artifacts if (each.part, each.format) == (part, format))
 
     def size_of(self, part: str) -> int:
         """Bytes of a part's ONNX graph and of the weights beside it."""
@@ -215,10 +238,10 @@ def _read_json(folder: Path, relative: str) -> dict[str, Any]:
 def _from_manifest(folder: Path) -> EngineSet:
     manifest = _read_json(folder, MANIFEST)
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise EngineSetError(
-            f"{folder / MANIFEST} has format version {version!r}; this program reads version {FORMAT_VERSION}. "
-            + REMEDY.format(folder=folder)
+            f"{folder / MANIFEST} has format version {version!r}; this program reads versions "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}. " + REMEDY.format(folder=folder)
         )
     try:
         artifacts = tuple(map(_artifact, manifest["artifacts"]))
@@ -235,6 +258,7 @@ def _from_manifest(folder: Path) -> EngineSet:
             files=dict(manifest["files"]),
             digest=digest_of(folder / MANIFEST),
             synthetic=bool(manifest["source"].get("synthetic", False)),
+            format_version=version,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EngineSetError(
@@ -243,7 +267,8 @@ def _from_manifest(folder: Path) -> EngineSet:
 
 
 def _artifact(item: Mapping[str, Any]) -> Artifact:
-    artifact = Artifact(**{**item, "inputs": tuple(item["inputs"]), "outputs": tuple(item["outputs"])})
+    listed = {name: tuple(item[name]) for name in ("inputs", "outputs", "backends") if name in item}
+    artifact = Artifact(**{**item, **listed})
     if artifact.file not in artifact.files:
         raise ValueError(f"the hash of {artifact.file}")
     return artifact

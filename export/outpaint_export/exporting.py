@@ -17,11 +17,13 @@ from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.schedule import NoiseSchedule
 
 from .errors import SourceError
-from .graphs.conversion import OPSET, Precision, convert
-from .graphs.modules import PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
-from .layout import MODEL_FILE, PIPELINES
+from .graphs.conversion import OPSET, Precision, convert, named_weights
+from .graphs.forms import Form, write_forms
+from .graphs.modules import FACTOR, PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
+from .layout import PIPELINES
 from .manifest import PartFacts, write_manifest
-from .parity.graphs import Reference, compare, record
+from .parity.graphs import Reference, compare, compare_shallow
+from .parity.recording import record
 from .sources.checkpoint import Sources, check_text_encoder, check_unet, check_vae
 from .sources.tokenizer_files import write_tokenizer
 from .staging import staged
@@ -39,13 +41,15 @@ class ExportOptions:
 
     `precision` is "fp32", "fp16-weights" (stored as float16, computed in float32) or "fp16" (computed in float16
     but for islands, for GPUs); `overwrite` allows replacing an engine set; `report` is called with a part and one of
-    `layout.STAGES` before that stage begins.
+    `layout.STAGES` before that stage begins. `quick` compares graphs and checkpoint on small random inputs alone, not
+    on flat, half masked and random pictures of the native size and twice that, which takes minutes at full size.
     """
 
     precision: Precision = "fp32"
     opset: int = OPSET
     overwrite: bool = False
     report: Callable[[str, str], None] = _say_nothing
+    quick: bool = False
 
 
 def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOptions()) -> EngineSet:  # noqa: B008
@@ -63,11 +67,11 @@ def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOpt
         parts: dict[str, PartFacts] = {}
         for part, load in _loaders(sources).items():
             options.report(part, "load")
-            references = _write_graph(load, folder / part, options)
+            forms, references = _write_graphs(load, folder / part, options)
             gc.collect()
             options.report(part, "check")
-            parity = compare(part, folder / part / MODEL_FILE, references, options.precision)
-            parts[part] = PartFacts(options.precision, parity)
+            parity = {form.file: _parity(folder / part, form, references, options) for form in forms}
+            parts[part] = PartFacts(forms, options.precision, parity)
         _write_configs(sources, folder)
         write_manifest(folder, asdict(sources.origin), parts)
     return EngineSet.open(out)
@@ -102,21 +106,39 @@ def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
     }
 
 
-def _write_graph(load: Callable[[], PartGraph], folder: Path, options: ExportOptions) -> list[Reference]:
+def _write_graphs(
+    load: Callable[[], PartGraph], folder: Path, options: ExportOptions
+) -> tuple[list[Form], list[Reference]]:
     """Export one part with its config into `folder`; the module is free for collection when this returns."""
     graph = load().eval().float()
+    folder.mkdir()
+    _write_json(folder / "config.json", graph.config)
     try:
-        references = record(graph)
+        references = record(graph, () if options.quick else _sides(folder.parent))
     except (RuntimeError, ValueError, IndexError, TypeError) as error:  # whatever torch meets in a strange architecture
         raise SourceError(
             f"The {graph.part} of this checkpoint does not run: {error} Only checkpoints of the Stable Diffusion 1.5 "
             "family can be exported."
         ) from error
-    folder.mkdir()
-    _write_json(folder / "config.json", graph.config)
     options.report(graph.part, "export")
-    convert(graph, folder / MODEL_FILE, options.precision, options.opset)
-    return references
+    model = convert(graph, options.precision, options.opset)
+    return write_forms(model, folder, graph.part, named_weights(model, graph)), references
+
+
+def _sides(folder: Path) -> tuple[int, ...]:
+    """The canvas that the model was trained at and one twice as large, in pixels; none before the UNet is read."""
+    config = folder / "unet" / "config.json"
+    if not config.exists():
+        return ()
+    native = int(json.loads(config.read_text(encoding="utf-8"))["sample_size"]) * FACTOR
+    return native, 2 * native
+
+
+def _parity(folder: Path, form: Form, references: list[Reference], options: ExportOptions) -> dict[str, Any]:
+    path = folder / form.file
+    if form.graph == "shallow":
+        return compare_shallow(folder.name, folder / form.file.replace("shallow", "model"), path)
+    return compare(folder.name, path, references, options.precision)
 
 
 def _write_configs(sources: Sources, folder: Path) -> None:

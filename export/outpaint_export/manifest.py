@@ -1,4 +1,4 @@
-"""Writes `engine_set.json` for a folder in Optimum's layout: the last step of an export, and all of an adoption.
+"""Writes `engine_set.json` for a folder in Optimum's layout: the last step of an export and of an adoption.
 
 Plans that are built later enter it here too. The facts are read by the runtime's own reader from the folder's configs
 and from the graphs' headers, so that manifest and folder cannot disagree. Weights in files of their own are hashed, not
@@ -28,13 +28,21 @@ from outpaint_engine.engine_set import (
     regular_file,
 )
 from outpaint_engine.errors import EngineSetError
+from outpaint_engine.weights import WEIGHT_MAP
 
-from .errors import DestinationError
+from .graphs.forms import Form
 from .layout import GRAPHS, MODEL_FILE
 
-__all__ = ["PartFacts", "adopt", "with_artifacts", "write_manifest"]
+__all__ = [
+    "PartFacts",
+    "check_graph",
+    "opened_by_configs",
+    "with_artifacts",
+    "write_manifest",
+    "write_parity",
+]
 
-NATIVE_OPERATORS = ("Attention", "GroupNormalization")
+NATIVE_OPERATORS = ("Attention", "GroupNormalization", "InstanceNormalization", "MultiHeadAttention")
 PRECISIONS: Mapping[int, str] = {
     onnx.TensorProto.FLOAT: "fp32",
     onnx.TensorProto.FLOAT16: "fp16",
@@ -46,36 +54,23 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_conf
 
 @dataclass(frozen=True)
 class PartFacts:
-    """What only the export knows of a part: the precision it was asked for and the parity measured."""
+    """What only the writer of a part's graphs knows: their forms, the precision asked for, the parity measured.
 
-    precision: str
-    parity: Mapping[str, Any] = field(default_factory=dict)
-
-
-def adopt(folder: Path) -> EngineSet:
-    """Write the manifest of a folder that Optimum made, change nothing else, and open it.
-
-    Raises:
-        DestinationError: the folder has a manifest already.
-        EngineSetError: a part, a config or an external weight file is missing, or a graph has other names.
+    `precision` is "" where the graphs are to tell; `parity` is by file.
     """
-    if (folder / MANIFEST).exists():
-        raise DestinationError(
-            f"{folder} has a manifest already. Check it with `outpaint engines verify {folder}`, or delete "
-            f"{MANIFEST} there to write it again."
-        )
-    return write_manifest(folder, _opened_without(folder).source, {})
+
+    forms: Sequence[Form] = (Form(MODEL_FILE),)
+    precision: str = ""
+    parity: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def write_manifest(folder: Path, source: Mapping[str, Any], parts: Mapping[str, PartFacts]) -> EngineSet:
     """Write the manifest of `folder`, which has none yet, and open the set with it.
 
-    `source` holds name, revision, license and whether it is synthetic; `parts` what the export knows of each part
-    (may be empty).
+    `source` holds name, revision, license and whether it is synthetic; `parts` what is known of each part.
     """
-    plain = _opened_without(folder)
-    artifacts = [_artifact(folder, part, parts.get(part)) for part in PARTS]
-    _check_channels(plain, artifacts)
+    plain = opened_by_configs(folder)
+    artifacts = [_artifact(folder, part, form, parts[part]) for part in PARTS for form in parts[part].forms]
     content = {
         "format_version": FORMAT_VERSION,
         "source": dict(source),
@@ -101,8 +96,13 @@ def with_artifacts(engines: EngineSet, artifacts: Sequence[Artifact]) -> EngineS
     _write_whole(manifest, {**content, "artifacts": [asdict(artifact) for artifact in artifacts]})
     changed = EngineSet.open(engines.folder, verify=False)
     if engines.parity:
-        _write_whole(engines.folder / PARITY, {**engines.parity, "engine_set": changed.digest})
+        write_parity(changed, engines.parity)
     return changed
+
+
+def write_parity(engines: EngineSet, measured: Mapping[str, Any]) -> None:
+    """Let the figures of whole runs in `measured` count for this set."""
+    _write_whole(engines.folder / PARITY, {**measured, "engine_set": engines.digest})
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
@@ -112,7 +112,7 @@ def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
     os.replace(unfinished, path)
 
 
-def _opened_without(folder: Path) -> EngineSet:
+def opened_by_configs(folder: Path) -> EngineSet:
     """The set in a folder that has no manifest, with the facts of its configs."""
     try:
         return EngineSet.open(folder)
@@ -122,45 +122,82 @@ def _opened_without(folder: Path) -> EngineSet:
         ) from error
 
 
+def check_graph(folder: Path, part: str, channels: int) -> None:
+    """Check that a folder's graph of `part` can be read and has the part's names and the UNet's `channels`.
+
+    Raises:
+        EngineSetError: it is not so; or weights beside the graph are missing.
+    """
+    path = regular_file(folder, f"{part}/{MODEL_FILE}")
+    model = _header(path)
+    for name in _external_files(part, model.graph):
+        regular_file(folder, name)
+    inputs, outputs = _described(model)
+    found, given, names = {item["name"] for item in inputs}, {item["name"] for item in outputs}, GRAPHS[part]
+    if found - {"attention_mask"} != set(names.inputs) or not set(names.outputs) <= given:
+        raise EngineSetError(
+            f"{path} takes {', '.join(item['name'] for item in inputs)} and gives "
+            f"{', '.join(item['name'] for item in outputs)}; expected {', '.join(names.inputs)} "
+            f"and {', '.join(names.outputs)}. Export the checkpoint again, with this program or a newer Optimum."
+        )
+    stated = next(item["shape"][1] for item in inputs if item["name"] == "sample") if part == "unet" else None
+    if isinstance(stated, int) and stated != channels:
+        raise EngineSetError(
+            f"{folder / part}: the graph takes {stated} channels and config.json says {channels}. "
+            "Export the checkpoint again."
+        )
+
+
 def _config_files(folder: Path) -> list[str]:
     """The files beside the graphs that belong to the set, relative to `folder`."""
     optional = ["model_index.json", *(f"tokenizer/{name}" for name in TOKENIZER_FILES)]
-    optional += [f"{part}/config.json" for part in PARTS]
+    optional += [f"{part}/{name}" for part in PARTS for name in ("config.json", WEIGHT_MAP)]
     found = [FILES[1], *(relative for relative in optional if (folder / relative).exists())]
     if not {"tokenizer/tokenizer.json", "tokenizer/vocab.json"} & set(found):
         raise EngineSetError(f"{folder} has no tokenizer. Copy the `tokenizer` folder of the checkpoint into it.")
     return found
 
 
-def _artifact(folder: Path, part: str, facts: PartFacts | None) -> Artifact:
-    relative = f"{part}/{MODEL_FILE}"
-    path = regular_file(folder, relative)
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except DecodeError as error:
-        raise EngineSetError(f"{path} is not an ONNX file: {error}. Export the checkpoint again.") from error
-    graph = model.graph
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = tuple(_described(value) for value in graph.input if value.name not in weights)
-    outputs = tuple(_described(value) for value in graph.output)
-    _check_names(path, part, [item["name"] for item in inputs], [item["name"] for item in outputs])
-    counted = Counter(node.op_type for node in graph.node)
-    operators = {name: counted[name] for name in NATIVE_OPERATORS}
+def _artifact(folder: Path, part: str, form: Form, facts: PartFacts) -> Artifact:
+    relative = f"{part}/{form.file}"
+    model = _header(regular_file(folder, relative))
+    inputs, outputs = _described(model)
+    counted = Counter(node.op_type for node in model.graph.node)
+    parity = facts.parity.get(form.file)
+    files = (relative, *_external_files(part, model.graph))
     return Artifact(
         part=part,
         format="onnx",
         file=relative,
-        precision=facts.precision if facts else _precision(graph),
-        files={name: digest_of(regular_file(folder, name)) for name in (relative, *_external_files(part, graph))},
+        precision=facts.precision or _precision(model.graph),
+        files={name: digest_of(regular_file(folder, name)) for name in files},
         opset=max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=None),
-        inputs=inputs,
-        outputs=outputs,
-        parity={**facts.parity, "operators": operators} if facts else {},
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        parity={**parity, "operators": {name: counted[name] for name in NATIVE_OPERATORS}} if parity else {},
+        graph=form.graph,
+        variant=form.variant,
+        backends=form.backends,
     )
 
 
-def _described(value: onnx.ValueInfoProto) -> dict[str, Any]:
-    """Name, numpy element type and shape of one input or output; free axes by name."""
+def _header(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except DecodeError as error:
+        raise EngineSetError(f"{path} is not an ONNX file: {error}. Export the checkpoint again.") from error
+
+
+def _described(model: onnx.ModelProto) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Name, numpy element type and shape of each input and of each output; free axes by name."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return (
+        [_value(value) for value in model.graph.input if value.name not in weights],
+        [_value(value) for value in model.graph.output],
+    )
+
+
+def _value(value: onnx.ValueInfoProto) -> dict[str, Any]:
     tensor = value.type.tensor_type
     shape = [axis.dim_value if axis.HasField("dim_value") else axis.dim_param for axis in tensor.shape.dim]
     return {"name": value.name, "dtype": str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), "shape": shape}
@@ -178,22 +215,3 @@ def _precision(graph: onnx.GraphProto) -> str:
     for tensor in graph.initializer:
         numbers[tensor.data_type] += math.prod(tensor.dims)
     return PRECISIONS.get(numbers.most_common(1)[0][0], "mixed") if numbers else "fp32"
-
-
-def _check_names(path: Path, part: str, inputs: list[str], outputs: list[str]) -> None:
-    names = GRAPHS[part]
-    if set(inputs) != set(names.inputs) or not set(names.outputs) <= set(outputs):
-        raise EngineSetError(
-            f"{path} takes {', '.join(inputs)} and gives {', '.join(outputs)}; expected {', '.join(names.inputs)} "
-            f"and {', '.join(names.outputs)}. Export the checkpoint again, with this program or a newer Optimum."
-        )
-
-
-def _check_channels(plain: EngineSet, artifacts: list[Artifact]) -> None:
-    unet = next(artifact for artifact in artifacts if artifact.part == "unet")
-    channels = next(item["shape"][1] for item in unet.inputs if item["name"] == "sample")
-    if isinstance(channels, int) and channels != plain.unet_channels:
-        raise EngineSetError(
-            f"{plain.folder / 'unet'}: the graph takes {channels} channels and config.json says {plain.unet_channels}. "
-            "Export the checkpoint again."
-        )

@@ -144,12 +144,13 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Loading:
-    """What a backend is to load: one part of an engine set, how, and the shapes to make engines of fixed shapes for."""
+    """What a backend is to load: a graph of one part, how, and the shapes to make engines of fixed shapes for."""
 
     engine_set: EngineSet
     part: str
     options: EngineOptions = EngineOptions()
     shapes: tuple[Shapes, ...] = ()
+    graph: str = "model"
 
     def artifact(self, backend: "Backend") -> tuple[Artifact, Path]:
         """What a backend reads of this part, and where it lies.
@@ -157,7 +158,7 @@ class Loading:
         Raises:
             EngineSetError: the set has nothing for this backend, or the file is missing or a link.
         """
-        artifact = self.engine_set.artifact(self.part, backend.format)
+        artifact = self.engine_set.artifact(self.part, backend.format, backend.name, self.graph)
         return artifact, regular_file(self.engine_set.folder, artifact.file)
 
 

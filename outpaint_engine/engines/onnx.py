@@ -6,7 +6,7 @@ The library is imported on use. Nothing here knows of diffusion.
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from ..engine_set import Artifact
 from ..errors import BackendUnavailable, EngineError, EngineSetError
 from ..machine import usable_cores
 from ..tensors import Array, TensorSpec
-from .attention import attention_in_blocks
 from .base import Backend, Engine, EngineOptions, Loading, Probe, check_feeds
 from .prepared import find_prepared, forget_prepared, prepare
 
@@ -45,11 +44,9 @@ FLAVOURS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxrunti
 """Distributions that all bring the module `onnxruntime`. Plug-ins such as onnxruntime-ep-webgpu are none of them."""
 FATAL = 4
 """Log severity: failures reach the caller as exceptions, and need not be printed as well."""
-WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 Provider = tuple[str, Mapping[str, str]]
 """Its name and its options."""
-Rewrite = Callable[[bytes], bytes]
 
 
 class OnnxEngine(Engine):
@@ -139,7 +136,7 @@ class OnnxBackend(Backend):
         return found
 
     def _session(self, path: Path, session_options: Any) -> Any:
-        return open_session(path, session_options, [self._provider], rewrite=attention_in_blocks)
+        return open_session(path, session_options, [self._provider])
 
     def _prepared(self, loading: Loading, path: Path) -> Any:
         """A session of what was prepared of the graph at `path`; None where nothing was, and none is asked for."""
@@ -170,10 +167,8 @@ def settings(options: EngineOptions) -> Any:
     return found
 
 
-def open_session(
-    path: Path, session_options: Any, providers: Sequence[Provider | str], rewrite: Rewrite | None = None
-) -> Any:
-    """A session of the graph at `path`, or of what `rewrite` makes of it. It never falls back to other providers.
+def open_session(path: Path, session_options: Any, providers: Sequence[Provider | str]) -> Any:
+    """A session of the graph at `path`. It never falls back to other providers.
 
     Raises:
         EngineSetError: the graph cannot be loaded.
@@ -181,15 +176,7 @@ def open_session(
     import onnxruntime
 
     try:
-        source: str | bytes = str(path)
-        if rewrite:
-            content = path.read_bytes()
-            rewritten = rewrite(content)
-            if rewritten is not content:
-                source = rewritten
-                # Where the weights lie, for a graph that is handed over as bytes.
-                session_options.add_session_config_entry(WEIGHTS_FOLDER, str(path.parent))
-        return onnxruntime.InferenceSession(source, session_options, list(providers), enable_fallback=0)
+        return onnxruntime.InferenceSession(str(path), session_options, list(providers), enable_fallback=0)
     except Exception as error:
         raise EngineSetError(
             f"{path} is not a graph that onnxruntime {onnxruntime.__version__} can load: {error}"

@@ -29,6 +29,7 @@ MOST_BYTES = 16 * 2**30
 LARGER = 3
 """At most this many times the space of its source is what a prepared graph takes: float16 becomes float32."""
 GRAPH, WEIGHTS, NOTE = "model.onnx", "model.onnx_data", "prepared.json"
+BACKEND = "ort-cpu"
 FORM = 1
 """Raise it when what is prepared of a graph changes by this program's doing."""
 LEAST_EXTERNAL = "1024"
@@ -108,7 +109,7 @@ def _place(loading: Loading, source: Path) -> Path | None:
     """The folder whose name says all that a prepared graph depends on; None without a manifest's hashes."""
     import onnxruntime
 
-    artifact = loading.engine_set.artifact(loading.part)
+    artifact = loading.engine_set.artifact(loading.part, "onnx", BACKEND, loading.graph)
     if not artifact.files:
         return None
     made_of = (*sorted(artifact.files.items()), source.name, FORM)

@@ -11,6 +11,7 @@ from outpaint_export.errors import DestinationError, ParityError
 from outpaint_export.exporting import export_parts
 from outpaint_export.graphs.modules import TextEncoderGraph
 from outpaint_export.parity import graphs as parity
+from outpaint_export.parity.recording import record
 from outpaint_export.staging import staged
 
 from . import tiny_models
@@ -33,7 +34,7 @@ def test_a_part_over_its_bound_fails_with_the_figures_and_leaves_nothing(
 
 def test_an_answer_that_is_not_a_number_is_over_every_bound(inpainting_set: Path) -> None:
     graph = TextEncoderGraph(tiny_models.text_encoder()).eval()
-    broken = [parity.Reference(case.feeds, case.answer * np.nan) for case in parity.record(graph)]
+    broken = [parity.Reference(case.feeds, case.answer * np.nan) for case in record(graph)]
     with pytest.raises(ParityError, match="text_encoder is off by nan"):
         parity.compare("text_encoder", inpainting_set / "text_encoder" / "model.onnx", broken, "fp16-weights")
 

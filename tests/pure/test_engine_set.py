@@ -110,8 +110,8 @@ def test_an_engine_file_that_the_manifest_gives_no_hash_for_is_refused(copy: Pat
 
 
 def test_a_manifest_of_another_version_is_refused(copy: Path) -> None:
-    edited(copy, lambda manifest: manifest.update(format_version=2))
-    with pytest.raises(EngineSetError, match="format version 2; this program reads version 1"):
+    edited(copy, lambda manifest: manifest.update(format_version=3))
+    with pytest.raises(EngineSetError, match="format version 3; this program reads versions 1 and 2"):
         EngineSet.open(copy)
 
 

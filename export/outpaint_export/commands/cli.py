@@ -35,6 +35,11 @@ PRECISION = click.option(
 )
 
 
+QUICK = click.option(
+    "--quick", is_flag=True, help="Compare with the checkpoint on small random inputs alone, not at full size."
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
     """Turn Stable Diffusion 1.5 checkpoints into engine sets for outpaint_engine."""
@@ -47,6 +52,7 @@ def commands() -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--tokenizer", type=FOLDER, help="Folder of the CLIP tokenizer, for a SOURCE in one file.")
 @click.option("--opset", type=click.IntRange(18, 23), default=23, show_default=True, help="ONNX operator set.")
+@QUICK
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
 def onnx_command(source: str, out: Path, **given: Any) -> None:
     """Export a checkpoint to an engine set in the folder OUT.
@@ -60,7 +66,7 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
     silence_libraries()
     with progress() as report:
         sources = open_source(source, given["revision"], given["tokenizer"])
-        options = ExportOptions(given["precision"], given["opset"], given["overwrite"], report)
+        options = ExportOptions(given["precision"], given["opset"], given["overwrite"], report, given["quick"])
         engines = export_parts(sources, out, options)
     summarise(engines)
 
@@ -68,8 +74,11 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
 @commands.command("adopt")
 @click.argument("folder", metavar="DIR", type=FOLDER)
 def adopt_command(folder: Path) -> None:
-    """Write the manifest of a folder that Optimum exported; nothing else in DIR is changed."""
-    from ..manifest import adopt
+    """Bring a folder that Optimum exported, or a set of an older version, up to date; DIR is rewritten.
+
+    The same weights, in one file a part, and every form of each graph.
+    """
+    from ..adopting import adopt
 
     summarise(adopt(folder))
 
@@ -79,6 +88,7 @@ def adopt_command(folder: Path) -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--channels", type=click.Choice(["4", "9"]), default="9", show_default=True, help="UNet inputs.")
 @PRECISION
+@QUICK
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
 def synthetic_command(architecture: str, out: Path, channels: str, **given: Any) -> None:
     """Write an engine set with random weights to the folder OUT, for measuring speed offline.
@@ -146,4 +156,6 @@ def summarise(engines: EngineSet) -> None:
         size = sum((engines.folder / name).stat().st_size for name in artifact.files)
         error = artifact.parity.get("max_rel_error")
         parity = f"max relative error {error:.1e}" if error is not None else "parity not measured"
-        click.echo(f"  {artifact.part:13} {artifact.precision:12} {size / 1e6:9.1f} MB  {parity}")
+        name = artifact.part if artifact.graph == "model" else f"{artifact.part} {artifact.graph}"
+        backends = f" for {', '.join(artifact.backends)}" if artifact.backends else ""
+        click.echo(f"  {name:13} {artifact.precision:12} {size / 1e6:9.1f} MB  {parity}{backends}")

@@ -1,37 +1,38 @@
-"""Turns one part into an ONNX file with torch's exporter, in the precision asked for.
+"""Turns one part into an ONNX model with torch's exporter, in the precision asked for, and finds its weights in it.
 
-Opset 23 keeps attention and group normalisation as single operators (`Attention`, `GroupNormalization`), which
-engines recognise. "fp16-weights" computes in float32: its weights are stored with a `Cast` behind them, which runtimes
-fold away while loading. "fp16" computes in float16, see `half_precision`.
+Opset 23 keeps attention as a single operator (`Attention`), which engines recognise. "fp16-weights" computes in
+float32: its weights are stored with a `Cast` behind them, which runtimes fold away while loading. "fp16" computes in
+float16, see `half_precision`.
 """
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir
 import torch
+from numpy.typing import NDArray
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from ..errors import ConversionError
 from .half_precision import to_half
 from .modules import PartGraph
+from .names import torch_names, without_module
+from .weights import Stored
 
-__all__ = ["OPSET", "Precision", "convert"]
+__all__ = ["OPSET", "Precision", "convert", "named_weights"]
 
 OPSET = 23
 Precision = Literal["fp32", "fp16-weights", "fp16"]
 SMALL = 1024
-EMBEDDED_BYTES = 1_500_000_000
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
-def convert(graph: PartGraph, path: Path, precision: Precision, opset: int) -> None:
-    """Write `graph` to `path` as ONNX; weights of more than 1.5 GB go into `path` + "_data" beside it.
+def convert(graph: PartGraph, precision: Precision, opset: int) -> onnx_ir.Model:
+    """The part as an ONNX model with its weights in memory.
 
     Raises:
         ConversionError: torch cannot trace the part, with torch's reason; or a weight is too large for "fp16".
@@ -63,9 +64,58 @@ def convert(graph: PartGraph, path: Path, precision: Precision, opset: int) -> N
         store_weights_as_float16(model)
     elif precision == "fp16":
         to_half(model, graph.part)
-    stored = (value.const_value for value in model.graph.initializers.values())
-    size = sum(tensor.nbytes for tensor in stored if tensor is not None)
-    onnx_ir.save(model, path, external_data=None if size < EMBEDDED_BYTES else f"{path.name}_data")
+    return model
+
+
+def named_weights(model: onnx_ir.Model, graph: PartGraph) -> dict[str, Stored]:
+    """Where `model` stores each weight of the module that it was made from, under the module's own names.
+
+    The names that the graph tells are compared with the module, number by number. Weights of equal numbers are stored
+    once, and then have several names.
+
+    Raises:
+        ConversionError: a weight with more than one axis is in the module and not in the graph, or differs there.
+    """
+    told, found, shared = torch_names(model.graph), {}, _by_numbers(model)
+    for name, weight in graph.weights().items():
+        name, numbers = without_module(name), weight.numpy()
+        if not np.issubdtype(numbers.dtype, np.floating):
+            continue
+        stored = told.get(name)
+        if stored is None or not _holds(model, stored, numbers):
+            stored = next((each for each in shared(numbers) if _holds(model, each, numbers)), None)
+        if stored is not None:
+            found[name] = stored
+        elif numbers.ndim > 1:
+            raise ConversionError(
+                f"The {graph.part}'s weight {name} is not found in its graph, so it could not be changed by a LoRA. "
+                "Report this with the checkpoint's name and torch's version."
+            )
+    return found
+
+
+def _by_numbers(model: onnx_ir.Model) -> Callable[[NDArray[Any]], Iterator[Stored]]:
+    """Finds the stored weights, either way round, that have as many numbers of a shape."""
+    shapes: dict[tuple[int, ...], list[str]] = {}
+    for name, value in model.graph.initializers.items():
+        if value.const_value is not None:
+            shapes.setdefault(tuple(value.const_value.shape.numpy()), []).append(name)
+
+    def of(numbers: NDArray[Any]) -> Iterator[Stored]:
+        yield from (Stored(name, transposed=False) for name in shapes.get(numbers.shape, []))
+        if numbers.ndim == 2:
+            yield from (Stored(name, transposed=True) for name in shapes.get(numbers.shape[::-1], []))
+
+    return of
+
+
+def _holds(model: onnx_ir.Model, stored: Stored, numbers: NDArray[Any]) -> bool:
+    tensor = model.graph.initializers[stored.initializer].const_value
+    if tensor is None or tensor.dtype not in (onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16):
+        return False
+    kept = tensor.numpy()
+    wanted = numbers.T if stored.transposed else numbers
+    return kept.shape == wanted.shape and bool(np.array_equal(kept, wanted.astype(kept.dtype)))
 
 
 def _captured(graph: PartGraph) -> torch.export.ExportedProgram:

@@ -20,6 +20,8 @@ from ..layout import CLIP_SKIP, GRAPHS, TOKENS, GraphNames
 __all__ = ["PartGraph", "TextEncoderGraph", "UnetGraph", "VaeDecoderGraph", "VaeEncoderGraph"]
 
 TIMESTEPS = 1000
+FACTOR = 8
+"""Pixels a latent stands for."""
 # Keys of a configuration that say where and how it was read, not what it is.
 LOCAL_KEYS = ("_name_or_path", "_use_default_values")
 
@@ -27,11 +29,13 @@ LOCAL_KEYS = ("_name_or_path", "_use_default_values")
 class PartGraph(nn.Module):
     """One part of an engine set; `GRAPHS` says what its inputs and outputs are called.
 
-    `repeated` names inputs that the graph also takes as one row for the whole batch, and the input whose rows count.
+    `used` is what the names of its weights begin with; its module may have others. `repeated` names inputs that the
+    graph also takes as one row for the whole batch, and the input whose rows count.
     """
 
     part: ClassVar[str]
     repeated: ClassVar[Mapping[str, str]] = {}
+    used: ClassVar[tuple[str, ...]] = ("",)
 
     @property
     def names(self) -> GraphNames:
@@ -44,6 +48,14 @@ class PartGraph(nn.Module):
 
         The first is also what the graph is traced with, so no free axis of it may have size 1.
         """
+
+    def pictures(self, side: int) -> dict[str, tuple[Tensor, ...]]:
+        """Inputs of one row for a canvas of `side` pixels: "flat", "half masked" (grey, and noise) and "random"."""
+        return {}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that the graph computes with, by name."""
+        return {name: weight for name, weight in self.state_dict().items() if name.startswith(self.used)}
 
     @property
     @abstractmethod
@@ -144,6 +156,14 @@ class UnetGraph(PartGraph):
             for batch, height, width, length in sizes
         ]
 
+    def pictures(self, side: int) -> dict[str, tuple[Tensor, ...]]:
+        """Latents of such a canvas, in the middle of the schedule, with a text of 77 tokens."""
+        config = self.unet.config
+        text = torch.randn(1, 77, int(config["cross_attention_dim"]), generator=_generator())
+        timestep = torch.full((1,), TIMESTEPS / 2)
+        filled = _filled(int(config["in_channels"]), side // FACTOR, 1.0)
+        return {label: (sample, timestep, text) for label, sample in filled.items()}
+
     @property
     def config(self) -> Mapping[str, Any]:
         """The UNet2DConditionModel's configuration."""
@@ -154,6 +174,7 @@ class VaeEncoderGraph(PartGraph):
     """`sample` (batch, 3, H, W) in [-1, 1] -> `latent_parameters` (batch, 8, h, w): mean and log variance."""
 
     part = "vae_encoder"
+    used = ("vae.encoder.", "vae.quant_conv.")
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -171,6 +192,10 @@ class VaeEncoderGraph(PartGraph):
         shapes = [(batch, int(self.vae.config["in_channels"]), h * factor, w * factor) for batch, h, w in sizes]
         return [(torch.rand(shape, generator=generator) * 2 - 1,) for shape in shapes]
 
+    def pictures(self, side: int) -> dict[str, tuple[Tensor, ...]]:
+        """Pictures of that size."""
+        return {label: (sample,) for label, sample in _filled(int(self.vae.config["in_channels"]), side, 0.5).items()}
+
     @property
     def config(self) -> Mapping[str, Any]:
         """The AutoencoderKL's configuration."""
@@ -181,6 +206,7 @@ class VaeDecoderGraph(PartGraph):
     """`latent_sample` (batch, 4, h, w), not scaled -> `sample` (batch, 3, H, W), about [-1, 1]."""
 
     part = "vae_decoder"
+    used = ("vae.decoder.", "vae.post_quant_conv.")
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
@@ -198,6 +224,11 @@ class VaeDecoderGraph(PartGraph):
         shapes = [(batch, int(self.vae.config["latent_channels"]), h, w) for batch, h, w in sizes]
         return [(torch.randn(shape, generator=generator) * deviation,) for shape in shapes]
 
+    def pictures(self, side: int) -> dict[str, tuple[Tensor, ...]]:
+        """Latents of such pictures."""
+        channels, deviation = int(self.vae.config["latent_channels"]), 1 / float(self.vae.config["scaling_factor"])
+        return {label: (sample,) for label, sample in _filled(channels, side // FACTOR, deviation).items()}
+
     @property
     def config(self) -> Mapping[str, Any]:
         """The AutoencoderKL's configuration."""
@@ -207,6 +238,14 @@ class VaeDecoderGraph(PartGraph):
 def _configuration(module: UNet2DConditionModel | AutoencoderKL) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(module.to_json_string())
     return {key: value for key, value in content.items() if key not in LOCAL_KEYS}
+
+
+def _filled(channels: int, side: int, deviation: float) -> dict[str, Tensor]:
+    """(1, channels, side, side) of one value, of noise beside nothing as on a half masked canvas, and of noise."""
+    noise = torch.randn(1, channels, side, side, generator=_generator()) * deviation
+    masked = noise.clone()
+    masked[..., side // 2 :] = 0
+    return {"flat": torch.full_like(noise, deviation), "half masked": masked, "random": noise}
 
 
 def _generator() -> torch.Generator:

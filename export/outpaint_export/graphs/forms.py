@@ -1,0 +1,80 @@
+"""The graphs of a part: one for everybody, others for a backend or for a share of the work, all over one weights file.
+
+| file | takes |
+|---|---|
+| `model.onnx` | every backend; GroupNormalization in two passes; a UNet's gives `deep_features` too |
+| `model.ort-cpu.onnx` | `ort-cpu`, where the part has attention in float32 |
+| `shallow.onnx`, `shallow.ort-cpu.onnx` | the same, for the UNet's last layers alone |
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from ..layout import MODEL_FILE
+from .attention import in_blocks
+from .group_normalization import in_two_passes
+from .names import torch_names
+from .shallow import give_deep_features, take_deep_features
+from .weights import WEIGHTS_FILE, Stored, described, write_weights
+
+__all__ = ["WEIGHT_MAP", "Form", "write_forms"]
+
+WEIGHT_MAP = "weights.json"
+IN_BLOCKS = "ort-cpu"
+"""The backend that does attention best in blocks."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One graph of a part: its file, what it computes ("model" or "shallow"), and the backends it was made for.
+
+    `variant` is "" and `backends` are empty for the graph that every backend takes.
+    """
+
+    file: str
+    graph: str = "model"
+    variant: str = ""
+    backends: tuple[str, ...] = ()
+
+
+def write_forms(model: ir.Model, folder: Path, part: str, names: Mapping[str, Stored] | None = None) -> list[Form]:
+    """Write weights, their map, and all graphs of `part` to its `folder`; what was written, the main graph first.
+
+    `model` is the part as it was exported, changed in place; `names` is what torch calls its weights, by default as
+    far as the graph tells.
+    """
+    names = torch_names(model.graph) if names is None else names
+    write_weights(model, folder / WEIGHTS_FILE, {stored.initializer for stored in names.values()})
+    _write_map(folder / WEIGHT_MAP, model, names)
+    in_two_passes(model)
+    cut = part == "unet" and give_deep_features(model)
+    forms = [_save(model, folder, Form(MODEL_FILE))]
+    if cut:
+        forms.append(_save(_shallow(folder / MODEL_FILE), folder, Form("shallow.onnx", "shallow")))
+    for form in list(forms):
+        blocks = ir.load(folder / form.file)
+        if in_blocks(blocks):
+            file = f"{form.graph}.{IN_BLOCKS}.onnx"
+            forms.append(_save(blocks, folder, Form(file, form.graph, IN_BLOCKS, (IN_BLOCKS,))))
+    return forms
+
+
+def _shallow(path: Path) -> ir.Model:
+    model = ir.load(path)
+    take_deep_features(model)
+    return model
+
+
+def _save(model: ir.Model, folder: Path, form: Form) -> Form:
+    ir.save(model, folder / form.file)
+    return form
+
+
+def _write_map(path: Path, model: ir.Model, names: Mapping[str, Stored]) -> None:
+    """One line a weight, so that a map of several hundred can be read."""
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in described(model, names).items())
+    path.write_text(f'{{"file": {json.dumps(WEIGHTS_FILE)}, "weights": {{\n{rows}\n}}}}\n', encoding="utf-8")

@@ -1,0 +1,113 @@
+"""One weights file for all graphs of a part: writing it, and letting graphs refer to it.
+
+Numbers lie in the file as the graphs' types say, little-endian and row by row, each at an offset that numpy and a
+memory map like. Small constants that are no weights stay in the graphs.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+__all__ = ["WEIGHTS_FILE", "column", "described", "stored_under", "write_weights"]
+
+WEIGHTS_FILE = "model.onnx_data"
+LEAST_BYTES = 1024
+"""Constants smaller than this stay in the graph unless they are weights with a name."""
+ALIGNMENT, PAGE, PAGED = 64, 4096, 1 << 20
+"""Bytes between offsets; those of weights of 1 MiB or more begin a page."""
+
+
+def write_weights(model: ir.Model, path: Path, weights: Collection[str]) -> None:
+    """Write the model's weights to `path`, and let the model refer to them there.
+
+    `weights` are the initializers that are written however small they are.
+    """
+    at, placed = 0, []
+    with path.open("wb") as file:
+        for name, value in model.graph.initializers.items():
+            tensor = value.const_value
+            if tensor is None or (tensor.nbytes < LEAST_BYTES and name not in weights):
+                continue
+            step = PAGE if tensor.nbytes >= PAGED else ALIGNMENT
+            start = -(-at // step) * step
+            file.write(bytes(start - at))
+            file.write(tensor.tobytes())
+            at = start + tensor.nbytes
+            placed.append((value, start, tensor))
+    for value, start, tensor in placed:
+        value.const_value = ir.ExternalTensor(
+            path.name,
+            start,
+            tensor.nbytes,
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=str(value.name),
+            base_dir=path.parent,
+        )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where the numbers of one weight lie: its initializer, and whether that is turned against torch's."""
+
+    initializer: str
+    transposed: bool
+
+
+def described(model: ir.Model, names: Mapping[str, Stored]) -> dict[str, dict[str, Any]]:
+    """For each name that torch has for a weight: where it lies in the weights file, and as what."""
+    found = {}
+    for name, stored in sorted(names.items()):
+        tensor = model.graph.initializers[stored.initializer].const_value
+        assert isinstance(tensor, ir.ExternalTensor)
+        found[name] = {
+            "initializer": stored.initializer,
+            "transposed": stored.transposed,
+            "dtype": str(tensor.dtype.numpy()),
+            "shape": list(tensor.shape.numpy()),
+            "offset": tensor.offset,
+        }
+    return found
+
+
+def stored_under(value: ir.Value) -> ir.Value:
+    """The initializer behind a weight that is stored as float16 and widened by a `Cast`, else `value` itself."""
+    producer = value.producer()
+    if producer is not None and producer.op_type == "Cast" and producer.inputs[0] is not None:
+        return producer.inputs[0] if producer.inputs[0].is_initializer() else value
+    return value
+
+
+def column(graph: ir.Graph, value: ir.Value, axes: int) -> ir.Value:
+    """The weight `value` (C,) as (C, 1, ...) with `axes` axes in all: the same bytes under another name."""
+    stored = stored_under(value)
+    name = f"{stored.name}/column{axes}"
+    if name not in graph.initializers:
+        tensor = stored.const_value
+        shape = ir.Shape([int(stored.shape[0]), *[1] * (axes - 1)])  # type: ignore[index, arg-type]
+        assert tensor is not None
+        if isinstance(tensor, ir.ExternalTensor):
+            turned: ir.TensorProtocol = ir.ExternalTensor(
+                tensor.location, tensor.offset, tensor.length, tensor.dtype, shape=shape, name=name,
+                base_dir=tensor.base_dir,
+            )  # fmt: skip
+        else:
+            turned = ir.tensor(tensor.numpy().reshape(shape.numpy()), name=name)
+        made = ir.Value(name=name, const_value=turned, shape=shape, type=ir.TensorType(tensor.dtype))
+        graph.register_initializer(made)
+    alias = graph.initializers[name]
+    if stored is value:
+        return alias
+    wide = f"{value.name}/column{axes}"
+    for use in alias.uses():
+        if use.node.outputs[0].name == wide:
+            return use.node.outputs[0]
+    cast = ir.node(
+        "Cast", [alias], attributes={"to": ir.DataType(value.dtype or ir.DataType.FLOAT)}, name=f"widen {wide}"
+    )
+    cast.outputs[0].name, cast.outputs[0].dtype, cast.outputs[0].shape = wide, value.dtype, alias.shape
+    graph.insert_before(graph[0], cast)
+    return cast.outputs[0]
