@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ..errors import RequestError
@@ -99,9 +98,9 @@ class Placement:
         way = way_of(options)
         if way == "aspect" and "aspect" not in options:
             raise RequestError("anchor goes with aspect: say the aspect ratio too, such as 16:9.")
-        return {"canvas": cls, "sides": partial(cls.from_sides, size), "aspect": partial(cls.from_aspect, size)}[way](
-            **options
-        )
+        if way == "sides":
+            return cls.from_sides(size, **options)
+        return cls.from_aspect(size, **options) if way == "aspect" else cls(**options)
 
     def _within(self, most: int) -> "Placement":
         """Return itself, where its sides have at most `most` pixels."""

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,25 @@ import click
 from tqdm import tqdm
 
 from .. import __version__
-from ..canvas import CanvasPlan
+from ..canvas import CanvasPlan, Placement
 from ..canvas import plan as plan_canvas
 from ..engines import EngineOptions
-from ..images import FORMATS, Picture, check_target, encode, open_picture, read_limited, to_image, write_all
+from ..images import (
+    FORMATS,
+    KEEPING,
+    Original,
+    Picture,
+    check_keeping,
+    check_target,
+    encode,
+    encode_original,
+    open_original,
+    open_picture,
+    read_limited,
+    to_image,
+    with_original,
+    write_all,
+)
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun, bucket_of
@@ -33,6 +49,7 @@ __all__ = ["plan", "run"]
     "--batch", type=click.IntRange(1), help="With --num-images: at most this many in one call. [what memory allows]"
 )
 @click.option("--metadata/--no-metadata", default=True, help="Write the request into the PNG. [on]")
+@click.option("--srgb", is_flag=True, help="Write 8-bit sRGB, also for a picture of 16 bits or with a colour profile.")
 @click.option("--json", "as_json", is_flag=True, help="Print seed, timings and quality as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary.")
 def run(source: str, target: str, engines: str, device: str, batch: int | None, **options: Any) -> None:
@@ -42,13 +59,15 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     outpaint run photo.png wide.png --left 128 --right 128 --prompt "sunset mountains"
     outpaint run photo.png square.png --aspect 1:1 --prompt "night sea with moon"
     """  # noqa: D301 - click keeps the lines after the character \b
-    metadata, as_json, quiet = (options.pop(name) for name in ("metadata", "as_json", "quiet"))
+    metadata, srgb, as_json, quiet = (options.pop(name) for name in ("metadata", "srgb", "as_json", "quiet"))
     if as_json and target != "-":
         _check_standard_output()
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)
-    picture = _picture(source)
+    given = _given(source)
+    picture = open_picture(given)
     placement, detail = placement_of(picture.size, options), detail_of(options)
+    original = None if srgb or suffix not in KEEPING else _original(given, suffix, placement)
     # What `--speed` stands for and nobody stated is left to it.
     stated = {name: value for name, value in options.items() if value is not None}
     request = OutpaintRequest.placed(image=picture, **dataclasses.asdict(placement), detail=detail, **stated)
@@ -59,10 +78,15 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
         for note in started.notes:
             click.echo(f"Note: {note}", err=True)
         result = _with_progress(started, quiet)
-    contents = [
-        encode(image, suffix, _facts(request, result, index) if metadata else None, _parameters(request, result, index))
-        for index, image in enumerate(result.images)
-    ]
+    contents = []
+    for index, image in enumerate(result.images):
+        facts = _facts(request, result, index) if metadata else None
+        encoded = partial(encode, metadata=facts, parameters=_parameters(request, result, index))
+        if original is None:
+            contents.append(encoded(image, suffix))
+        else:
+            info = encoded(image.resize((1, 1)), ".png")
+            contents.append(encode_original(with_original(image, result.plan, original), suffix, info))
     if target == "-":
         sys.stdout.buffer.write(contents[0])
         sys.stdout.buffer.flush()
@@ -82,7 +106,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
 def plan(source: str, mask_expand: int, as_json: bool, mask: Path | None, **options: Any) -> None:
     """Say what would be painted for the picture IN, without any model."""
     _check_standard_output()
-    picture = _picture(source)
+    picture = open_picture(_given(source))
     request = OutpaintRequest(
         image=None, mask_expand=mask_expand, **dataclasses.asdict(placement_of(picture.size, options))
     )
@@ -105,14 +129,27 @@ def _with_progress(started: OutpaintRun, quiet: bool) -> OutpaintResult:
     return started.result
 
 
-def _picture(source: str) -> Picture:
+def _original(given: str | bytes, suffix: str, placement: Placement) -> Original | None:
+    """What of the picture's own samples and profile the result keeps; checked before any work is done."""
+    original = open_original(given)
+    if original is None:
+        return None
+    if placement.scale != 1:
+        click.echo("Note: The picture is scaled: its 16 bits or profile are not kept, 8-bit sRGB is written.", err=True)
+        return None
+    check_keeping(suffix, original)
+    return original
+
+
+def _given(source: str) -> str | bytes:
+    """What names the picture, or its bytes from standard input."""
     if source != "-":
-        return open_picture(source)
+        return source
     if sys.stdin is None:
         raise click.UsageError("Standard input is closed: name a file, or send a picture to it.")
     if sys.stdin.isatty():
         raise click.UsageError("Standard input is a terminal: name a file, or send a picture to it with < or |.")
-    return open_picture(read_limited(sys.stdin.buffer, "Standard input"))
+    return read_limited(sys.stdin.buffer, "Standard input")
 
 
 def _suffix(target: str) -> str:

@@ -30,20 +30,22 @@ def to_srgb(samples: Array, profile: bytes | None) -> Array | None:
         curves, matrix = _model(profile or b"", grey)
     except (struct.error, KeyError, ValueError, IndexError):
         return None
-    out = np.empty((*samples.shape[:2], 3), np.uint8)
+    if grey:
+        return np.repeat(_levels(curves[0])[samples][..., None], 3, axis=-1)
+    levels, out = _levels(np.linspace(0, 1, 65536)), np.empty(samples.shape, np.uint8)
     for at in range(0, len(samples), ROWS):
         rows = samples[at : at + ROWS]
-        if grey:
-            light = curves[0][rows][..., None]
-        else:
-            light = np.stack([curve[rows[..., channel]] for channel, curve in enumerate(curves)], axis=-1) @ matrix.T
-        out[at : at + ROWS] = np.rint(255 * _encoded(np.clip(light, 0, 1)))
+        light = np.stack([curve[rows[..., channel]] for channel, curve in enumerate(curves)], axis=-1) @ matrix.T
+        # A step of light is a twentieth of a level where the curve is steepest.
+        out[at : at + ROWS] = levels[np.rint(65535 * light.clip(0, 1)).astype(np.uint16)]
     return out
 
 
-def _encoded(light: Array) -> Array:
-    """SRGB's curve, IEC 61966-2-1."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
+def _levels(light: Array) -> Array:
+    """Light in [0, 1] by sRGB's curve, IEC 61966-2-1, as levels of 255, uint8."""
+    light = light.clip(0, 1)
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
+    return np.rint(255 * encoded).astype(np.uint8)
 
 
 def _model(profile: bytes, grey: bool) -> tuple[list[Array], Array]:

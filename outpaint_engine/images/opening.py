@@ -13,13 +13,14 @@ from ..tensors import Array
 from . import gif, jpeg, png, tiff, webp
 from .colours import picture_of
 from .essentials import MAX_PIXELS, Essentials, check_size
-from .picture import NEARLY_OPAQUE, Picture
+from .original import Original
+from .picture import NEARLY_OPAQUE, Picture, turned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "header", "open_picture", "read_limited"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "header", "open_original", "open_picture", "read_limited"]
 
 MAX_BYTES = 400_000_000
 READABLE = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -29,6 +30,24 @@ SWAPPED = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA", "RGB;
 """Ways to unpack 16-bit samples that give their low bytes, by the ones that give their high bytes."""
 
 Reader = Callable[[str, bytes], Essentials]
+
+
+def open_original(source: Any) -> Original | None:
+    """The RGB samples and profile of a path or of bytes; None where they are 8 bits of no stated colour space.
+
+    Raises:
+        ImageError: as `open_picture`.
+    """
+    name, content = _named_content(source)
+    kind, found = _essentials(name, content)
+    if found.bits != 16 and not found.profile:
+        return None
+    image, _ = _loaded(name, kind, found.content)
+    if image.mode not in ("RGB", "RGBA") or _is_grey_png(kind, found.content):
+        return None
+    deep = found.bits == 16
+    samples = _sixteen_bits(name, kind, found.content, image) if deep else np.asarray(image)[..., :3]
+    return Original(turned(samples, found.orientation), found.profile)
 
 
 def open_picture(source: Any) -> Picture:
@@ -50,8 +69,13 @@ def open_picture(source: Any) -> Picture:
         return _from_array(source)
     if isinstance(source, Image.Image):
         return _from_pil("The picture", source)
+    return _from_file(*_named_content(source))
+
+
+def _named_content(source: Any) -> tuple[str, bytes]:
+    """The name of a file for messages, and its bytes."""
     if isinstance(source, bytes | bytearray):
-        return _from_file("The picture", bytes(source))
+        return "The picture", bytes(source)
     if not isinstance(source, str | os.PathLike):
         raise ImageError(f"image must be a path, bytes, a PIL image or an array, not {type(source).__name__}.")
     path = os.fspath(source)
@@ -62,7 +86,7 @@ def open_picture(source: Any) -> Picture:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    return _from_file(str(path), content)
+    return str(path), content
 
 
 def read_limited(file: IO[bytes], name: str) -> bytes:
@@ -218,12 +242,12 @@ def _loaded(name: str, kind: str, content: bytes, swap: bool = False) -> "tuple[
 def _sixteen_bits(name: str, kind: str, content: bytes, high: "Image") -> Array:
     """The samples whole, uint16 (height, width, 3); Pillow decodes their high or their low bytes."""
     low = np.asarray(_loaded(name, kind, content, swap=True)[0])
-    if low.shape[-1] == 4 and _loaded_is_grey(kind, content):
+    if low.shape[-1] == 4 and _is_grey_png(kind, content):
         low = np.repeat(low[..., 1:2], 3, axis=2)
     return np.asarray(high)[..., :3].astype(np.uint16) << 8 | low[..., :3]
 
 
-def _loaded_is_grey(kind: str, content: bytes) -> bool:
+def _is_grey_png(kind: str, content: bytes) -> bool:
     return kind == "PNG" and content[25] == 4
 
 

@@ -4,10 +4,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..errors import ImageError
+from ..tensors import Array
 from .essentials import Essentials, check_size, exif_orientation, xmp_orientation
 
-__all__ = ["SIGNATURE", "essentials"]
+__all__ = ["SIGNATURE", "essentials", "with_samples"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 1_000_000
@@ -54,6 +57,21 @@ def essentials(name: str, content: bytes) -> Essentials:
     if header[9:10] in (b"\0", b"\2") and len(transparent) == (2 if header[9] == 0 else 6):
         key = tuple(value & (1 << bits) - 1 for value in struct.unpack(f">{len(transparent) // 2}H", transparent))
     return Essentials(content, orientation, profile, pictures, bits, key)
+
+
+def with_samples(content: bytes, samples: Array, profile: bytes | None) -> bytes:
+    """A PNG's text with other pixels: RGB samples, uint8 or uint16 (height, width, 3), and their profile."""
+    height, width, _ = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, 8 * samples.itemsize, 2, 0, 0, 0)
+    rows = np.frombuffer(samples.astype(samples.dtype.newbyteorder(">")).tobytes(), np.uint8).reshape(height, -1)
+    # Each row as its difference from the one above: filter 2.
+    filtered = np.full((height, rows.shape[1] + 1), 2, np.uint8)
+    filtered[:, 1:] = rows
+    filtered[1:, 1:] -= rows[:-1]
+    text = [_chunk(kind, data) for kind, data, _ in _chunks("The result", content) if kind in (b"tEXt", b"iTXt")]
+    colours = [_chunk(b"iCCP", b"ICC\0\0" + zlib.compress(profile))] if profile else []
+    pixels = _chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6))
+    return b"".join([SIGNATURE, _chunk(b"IHDR", header), *colours, *text, pixels, _chunk(b"IEND", b"")])
 
 
 def _chunks(name: str, content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:

@@ -17,8 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "check_target", "encode", "write_all"]
 
-FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+FORMATS: Mapping[str, str] = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 """File endings that can be written."""
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "JPEG": {"quality": 95},
+    "WEBP": {"quality": 95},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
 
 
 def encode(image: "Image", suffix: str, metadata: Mapping[str, Any] | None = None, parameters: str = "") -> bytes:
@@ -37,7 +49,7 @@ def encode(image: "Image", suffix: str, metadata: Mapping[str, Any] | None = Non
             info.add_itxt("outpaint_engine", json.dumps(metadata, ensure_ascii=False))
         image.save(buffer, "PNG", pnginfo=info)
     else:
-        image.save(buffer, kind, quality=95)
+        image.save(buffer, kind, **OPTIONS[kind])
     return buffer.getvalue()
 
 

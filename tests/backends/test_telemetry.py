@@ -47,7 +47,7 @@ def run(home: Path, code: str, backend: str, **settings: str) -> subprocess.Comp
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     if "no seccomp here" in done.stderr:

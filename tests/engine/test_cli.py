@@ -18,7 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+
+from outpaint_engine.images import open_original
+
+from ..made_pictures import Profile
 
 TINY = Path(__file__).parents[1] / "goldens" / "tiny-9"
 QUICK = ("--engines", str(TINY), "--steps", "2", "--seed", "1")
@@ -85,8 +90,8 @@ REFUSED = [
     (("photo.png", "out.png", "--left", "16", "--aspect", "1:1"), 2, "in one way, not several"),
     (("photo.png", "out.png", "--left", "many"), 2, "not a valid integer"),
     (("photo.png", "out.png", "--width", "128"), 2, "--width and --height are needed together"),
-    (("photo.png", "out.png", "--left", "5000"), 5, "The canvas would be 5064x48, and a side has at most 4096 pixels"),
-    (("photo.png", "out.png", "--aspect", "16:9", "--scale", "60"), 5, "and a side has at most 4096 pixels"),
+    (("photo.png", "out.png", "--left", "20000"), 5, "The canvas would be 20064x48, and a side has at most 16384"),
+    (("photo.png", "out.png", "--aspect", "20:1", "--scale", "60"), 5, "and a side has at most 16384 pixels"),
     (("photo.png", "out.png", "--left", "16", "--anchor", "left"), 2, "in one way, not several"),
     (("photo.png", "-", "--left", "16", "--num-images", "2"), 2, "cannot go to standard output"),
     (
@@ -218,6 +223,21 @@ def test_standard_input_without_end_is_refused_at_its_first_bytes(folder: Path) 
     with open("/dev/zero", "rb") as endless:
         done = subprocess.run(command, cwd=folder, stdin=endless, capture_output=True, timeout=60, check=False)
     assert done.returncode == 5 and b"Standard input is not a picture" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.png"])
+def test_a_16_bit_original_keeps_its_samples_and_profile_unless_told_otherwise(folder: Path, name: str) -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (48, 64, 3)).astype(np.uint16)
+    profile = Profile(2.2, "p3").content(grey=False)
+    tifffile.imwrite(folder / "deep.tif", samples, photometric="rgb", iccprofile=profile)
+    done = outpaint("run", "deep.tif", name, "--left", "16", *QUICK, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    kept = open_original(str(folder / name))
+    assert kept is not None and kept.profile == profile
+    assert np.array_equal(kept.samples[:, 24:], samples[:, 8:])
+    if name == "out.png":
+        outpaint("run", "deep.tif", name, "--left", "16", "--srgb", *QUICK, cwd=folder)
+        assert open_original(str(folder / name)) is None
 
 
 def test_plan_needs_no_engine_set_and_says_what_would_be_painted(folder: Path) -> None:

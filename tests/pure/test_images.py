@@ -12,8 +12,18 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from outpaint_engine import ImageError, OutputError
-from outpaint_engine.images import encode, open_picture, opening, read_limited, write_all
+from outpaint_engine import ImageError, OutputError, Placement, plan
+from outpaint_engine.images import (
+    Original,
+    encode,
+    encode_original,
+    open_original,
+    open_picture,
+    opening,
+    read_limited,
+    with_original,
+    write_all,
+)
 
 from ..made_pictures import Profile, fault, fault_through_pil, made_picture
 
@@ -442,3 +452,60 @@ def test_what_is_no_file_to_replace_is_refused_and_left(tmp_path: Path, what: st
         write_all({path: b"2"})
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def deep_photo() -> tuple[np.ndarray, Original]:
+    """Display P3 in 16 bits, and what a run with 8 pixels more on the left kept and painted of it."""
+    samples = np.random.default_rng(1).integers(0, 65536, (24, 32, 3)).astype(np.uint16)
+    return samples, Original(samples, Profile(2.2, "p3").content(grey=False))
+
+
+def sixteen_bit_png(samples: np.ndarray, profile: bytes) -> bytes:
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 16, 2, 0, 0, 0)
+    colours = chunk(b"iCCP", b"P3\0\0" + zlib.compress(profile))
+    body = chunk(b"IHDR", header) + colours + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def read_sixteen_bit_png(content: bytes) -> np.ndarray:
+    """Rows that are differences from the one above."""
+    height, width = struct.unpack(">II", content[16:24])[::-1]
+    (length,) = struct.unpack(">I", content[content.index(b"IDAT") - 4 :][:4])
+    data = zlib.decompress(content[content.index(b"IDAT") + 4 :][:length])
+    rows = np.frombuffer(data, np.uint8).reshape(height, -1)
+    assert (rows[:, 0] == 2).all()
+    return np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8).view(">u2").reshape(height, width, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_the_samples_and_profile_of_a_16_bit_original_are_read_whole(kind: str) -> None:
+    samples, original = deep_photo()
+    content = sixteen_bit_png(samples, original.profile or b"")
+    if kind == "TIFF":
+        content = tiff_of(samples, photometric="rgb", iccprofile=original.profile)
+    opened = open_original(content)
+    assert opened is not None and opened.profile == original.profile
+    assert np.array_equal(opened.samples, samples)
+
+
+def test_a_plain_picture_has_no_original_to_keep() -> None:
+    assert open_original(file_of(PHOTO, "PNG")) is None
+    assert open_original(file_of(PHOTO.convert("L"), "PNG")) is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_only_what_is_painted_of_a_16_bit_original_goes_through_8_bits(suffix: str) -> None:
+    samples, original = deep_photo()
+    found = plan((32, 24), Placement(40, 24, 1.0, 8, 0), mask_expand=4)
+    painted = Image.new("RGB", (40, 24), (200, 100, 50))
+    info = encode(painted, ".png", {"seed": 7}, "a prompt")
+    content = encode_original(with_original(painted, found, original), suffix, info)
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.info["icc_profile"] == original.profile
+        assert suffix == ".tif" or image.text["parameters"] == "a prompt"
+    written = tifffile.imread(io.BytesIO(content)) if suffix == ".tif" else read_sixteen_bit_png(content)
+    assert written.dtype.itemsize == 2
+    assert np.array_equal(written[:, 12:], samples[:, 4:])
+    # What was painted is the same colour in the profile's terms.
+    assert np.abs(open_picture(content).pixels[:, :8].astype(int) - (200, 100, 50)).max() <= 2

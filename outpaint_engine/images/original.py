@@ -1,0 +1,98 @@
+"""A picture's own samples and profile, put back into a result: only what is painted goes through 8 bits and sRGB."""
+
+import io
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..canvas import Box, CanvasPlan
+from ..errors import OutputError
+from ..tensors import Array
+from . import png
+from .writing import FORMATS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["KEEPING", "Original", "check_keeping", "encode_original", "with_original"]
+
+KEEPING = (".png", ".tif", ".tiff")
+"""File endings that keep 16 bits."""
+ROWS = 512
+"""Rows at a time, which bounds memory."""
+
+
+class Original(NamedTuple):
+    """RGB samples as a file has them, uint8 or uint16 (height, width, 3), upright, and their ICC profile."""
+
+    samples: Array
+    profile: bytes | None
+
+
+def with_original(image: "Image", plan: CanvasPlan, original: Original) -> Original:
+    """A result whose kept pixels are the original's own; the painted ones are brought to its profile and depth.
+
+    `image` is a result of `plan`, whose scale was 1.
+    """
+    painted = np.asarray(_in_profile(image, original.profile))
+    samples = painted.astype(original.samples.dtype)
+    if samples.dtype == np.uint16:
+        samples *= 257
+    box, placed = plan.visible, plan.placed
+    for top in range(box.top, box.bottom, ROWS):
+        rows = Box(box.left, top, box.right, min(top + ROWS, box.bottom))
+        own = original.samples[
+            rows.top - placed.top : rows.bottom - placed.top, rows.left - placed.left : rows.right - placed.left
+        ]
+        inside = samples[rows.top : rows.bottom, rows.left : rows.right]
+        np.copyto(inside, own, where=plan.share_in(rows)[..., None] == 0)
+    return Original(samples, original.profile)
+
+
+def check_keeping(suffix: str, original: Original) -> None:
+    """Check that a file of this ending can be written with the original's samples.
+
+    Raises:
+        OutputError: a library is missing.
+    """
+    if FORMATS[suffix] == "TIFF" and original.samples.dtype == np.uint16:
+        try:
+            import tifffile  # noqa: F401
+        except ImportError as error:
+            raise OutputError(
+                'A 16-bit TIFF is written by tifffile, which is not installed: pip install "outpaint_engine[tiff]".'
+            ) from error
+
+
+def encode_original(result: Original, suffix: str, info: bytes) -> bytes:
+    """Encode for a file ending of `KEEPING`; a PNG takes the text of `info`, which is a PNG of the same result."""
+    from PIL import Image
+
+    deep, buffer = result.samples.dtype == np.uint16, io.BytesIO()
+    if FORMATS[suffix] == "PNG":
+        return png.with_samples(info, result.samples, result.profile)
+    if deep:
+        import tifffile
+
+        options = {"photometric": "rgb", "compression": "zlib", "iccprofile": result.profile, "metadata": None}
+        tifffile.imwrite(buffer, result.samples, **options)
+    else:
+        Image.fromarray(result.samples).save(
+            buffer, "TIFF", compression="tiff_adobe_deflate", icc_profile=result.profile
+        )
+    return buffer.getvalue()
+
+
+def _in_profile(image: "Image", profile: bytes | None) -> "Image":
+    """Bring sRGB to the colours of a profile; a profile that does not fit was ignored in reading too."""
+    from PIL import ImageCms
+
+    if profile:
+        try:
+            target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), target, outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError):
+            pass
+    return image
