@@ -10,11 +10,12 @@ from .detail import LargeRun, asks_for_detail
 from .engine_set import EngineSet
 from .engines import EngineOptions, load_engines
 from .errors import EngineSetError, RequestError
-from .place import place
+from .place import Placed, place
 from .request import OutpaintRequest, all_names
 from .run import OutpaintResult, OutpaintRun, StraightRun
 from .shapes import shapes_to_prepare
 from .stamps import verify_changed
+from .window import WindowedRun, cropped, inside, window_of
 
 __all__ = ["OutpaintPipeline"]
 
@@ -100,8 +101,16 @@ class OutpaintPipeline:
             )
         elif fields:
             raise RequestError(f"Give either an OutpaintRequest or options by name, not both: {', '.join(fields)}.")
+        placed = place(request)
+        if not request.window:
+            return self._run(request, placed)
+        box = window_of(placed.plan, self.models.engine_set.native_size)
+        part = inside(request, box)
+        return WindowedRun(placed, box, self._run(part, cropped(placed, part, box)))
+
+    def _run(self, request: OutpaintRequest, placed: Placed) -> OutpaintRun:
         large = asks_for_detail(request, self.models.engine_set.native_size)
-        return (LargeRun if large else StraightRun)(self.models, request, place(request), self.max_batch)
+        return (LargeRun if large else StraightRun)(self.models, request, placed, self.max_batch)
 
     def __repr__(self) -> str:
         unet = self.models.unet.engine

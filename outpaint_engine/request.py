@@ -132,6 +132,9 @@ class OutpaintRequest:
     """What turns the seed into noise: "torch" (its CPU generator, as in diffusers), "torch-cuda" or "numpy"."""
     num_images: int = 1
 
+    window: bool = False
+    """Compute the unknown canvas and its context only: another picture, sooner; see `window.window_of`."""
+
     # The canvas before and after the model.
     infill: str = "auto"
     color_match: bool = True
@@ -201,6 +204,8 @@ class OutpaintRequest:
                 "a side. Leave detail at auto, or make the canvas smaller."
             )
         _one_of("wrap", self.wrap, ("", "x", "y", "xy"))
+        if self.window and self.wrap:
+            raise RequestError("window leaves out a part of the canvas, which wrap joins: choose one of them.")
         _number("scale", self.scale, 0.01, 100)
         for name in ("offset_x", "offset_y"):
             _whole(name, getattr(self, name), -16 * MAX_SIDE, MAX_SIDE)

@@ -137,6 +137,9 @@ def sampling_options(command: Command) -> Command:
             callback=_reuse,
             help="off, careful, fast, or N: run the UNet whole in every Nth step only. [off, or as --speed has it]",
         ),
+        click.option(
+            "--window", is_flag=True, help="Compute the unknown canvas and its context only. See docs/speed.md."
+        ),
         click.option("--eta", type=float, default=0.0, show_default=True, help="DDIM's randomness, 0 to 1."),
         click.option("--seed", type=int, default=-1, show_default=True, help="-1 draws one and says which."),
         click.option(
