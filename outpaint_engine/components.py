@@ -1,6 +1,6 @@
 """The four parts of the model: an engine plus names, element types and scaling, nothing else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Self
 
@@ -12,16 +12,20 @@ from .engines.wrapping import WrappingEngine
 from .errors import EngineSetError, NumericalError
 from .prompts import Prompts
 from .schedule import NoiseSchedule
-from .tensors import Array, TensorSpec
+from .shapes import Bucket, part_shapes
+from .tensors import Array, Shapes, TensorSpec
 
-__all__ = ["Models", "Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
+__all__ = ["ADDED_WORDS", "Models", "Posterior", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
 
 DENOISED, DECODED, ENCODED = 4, 16, 64
 """How far a picture that wraps is continued for UNet, decoder (latents) and encoder (pixels)."""
 KEPT_TEXTS = 64
 """Chunks of 77 tokens: 15 MB for SD1.5."""
-MASK = "attention_mask"
-DEEP = "deep_features"
+ADDED_WORDS = "added_words"
+"""The graph of a text encoder that takes vectors for words which its token table does not have."""
+VECTORS_AT_ONCE = 32
+"""Vectors are handed over in multiples of so many, so that a further word is seldom another shape to compile for."""
+MASK, ADDED, DEEP = "attention_mask", "added_embeddings", "deep_features"
 
 
 class _Component:
@@ -49,11 +53,13 @@ class _Component:
     def _answer(self, output: str, feeds: Mapping[str, Array]) -> Array:
         return self._answers((output,), feeds)[output]
 
-    def _answers(self, outputs: tuple[str, ...], feeds: Mapping[str, Array]) -> dict[str, Array]:
-        cast = {name: np.asarray(value, self._spec(name).dtype, order="C") for name, value in feeds.items()}
+    def _answers(
+        self, outputs: tuple[str, ...], feeds: Mapping[str, Array], engine: Engine | None = None
+    ) -> dict[str, Array]:
+        engine = engine or self.engine
+        cast = {name: np.asarray(value, engine.inputs[name].dtype, order="C") for name, value in feeds.items()}
         # Outputs that nobody wants need not be computed.
-        wanted = None if len(self.engine.outputs) == len(outputs) else outputs
-        answers = self.engine.run(cast) if wanted is None else self.engine.run(cast, wanted)
+        answers = engine.run(cast) if len(engine.outputs) == len(outputs) else engine.run(cast, outputs)
         return {name: answers[name].astype(np.float32, copy=False) for name in outputs}
 
     def _finite(self, values: Array) -> Array:
@@ -72,6 +78,34 @@ class TextEncoder(_Component):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._kept = lru_cache(maxsize=KEPT_TEXTS)(self._embed)
+        self._added: Array | None = None
+        self._words = 0
+
+    @property
+    def width(self) -> int | None:
+        """Numbers in an embedding, and in a token's vector; None where the graph does not say."""
+        axis = self.engine.outputs[self.output_name].shape[-1]
+        return axis if isinstance(axis, int) else None
+
+    @staticmethod
+    def shapes_with_words(engine_set: EngineSet, inputs: Iterable[Mapping[str, Any]]) -> Shapes:
+        """The shapes of a call, where the graph that takes words has these `inputs` in the manifest."""
+        shapes = part_shapes("text_encoder", inputs, Bucket(0, 0), engine_set.latent_factor, engine_set.text_length)
+        return tuple((name, (VECTORS_AT_ONCE, shape[1]) if name == ADDED else shape) for name, shape in shapes)
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether the graph takes vectors for token ids below 0."""
+        return ADDED in self.engine.inputs
+
+    def add_words(self, vectors: Array, engine: Engine | None = None) -> None:
+        """Let the next token ids below 0 stand for `vectors`, float32 (n, width); run on `engine` if it is given."""
+        added = np.concatenate([self._added[: self._words], vectors]) if self._added is not None else vectors
+        self._words = len(added)
+        rows = max(1, -(-self._words // VECTORS_AT_ONCE)) * VECTORS_AT_ONCE
+        # A thread that is encoding has the vectors of every word it can have read.
+        self._added = np.pad(added, ((0, rows - self._words), (0, 0)))
+        self.engine = engine or self.engine
 
     def encode(self, input_ids: Array, clip_skip: int | None = None, mask: Array | None = None) -> Array:
         """Embeddings, float32 (1, tokens, width), not to be written to, of token ids (1, tokens).
@@ -99,7 +133,10 @@ class TextEncoder(_Component):
 
     def _embed(self, output: str, **feeds: bytes) -> Array:
         rows = {name: np.frombuffer(value, np.int64)[None] for name, value in feeds.items()}
-        embeddings = self._finite(self._answer(output, rows))
+        engine = self.engine
+        if ADDED in engine.inputs and self._added is not None:
+            rows[ADDED] = self._added
+        embeddings = self._finite(self._answers((output,), rows, engine)[output])
         embeddings.flags.writeable = False
         return embeddings
 

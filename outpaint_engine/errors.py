@@ -3,6 +3,7 @@
     OutpaintError
     ├── RequestError         the request contradicts itself or leaves its ranges   (also a ValueError)
     ├── ImageError           the picture cannot be read                            (also a ValueError)
+    ├── AdapterError         a file of words or weights to add cannot be used       (also a ValueError)
     ├── EngineSetError       the engine set is missing, incomplete or damaged
     ├── BackendUnavailable   the device or runtime asked for cannot be used here
     ├── EngineError          an engine failed while it ran
@@ -13,6 +14,7 @@ Each message says what failed, what was expected and what to do next.
 """
 
 __all__ = [
+    "AdapterError",
     "BackendUnavailable",
     "EngineError",
     "EngineSetError",
@@ -34,6 +36,10 @@ class RequestError(OutpaintError, ValueError):
 
 class ImageError(OutpaintError, ValueError):
     """The picture cannot be read: not a picture, broken, too large, or animated."""
+
+
+class AdapterError(OutpaintError, ValueError):
+    """A file of words or weights to add is missing, damaged, or made for another model."""
 
 
 class EngineSetError(OutpaintError):

@@ -1,15 +1,17 @@
 """The front door: opens an engine set, loads its engines on one device, and runs requests."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Self
 
-from .components import Models
+from .adapters import read_embedding
+from .components import ADDED_WORDS, Models, TextEncoder
 from .detail import LargeRun, asks_for_detail
 from .engine_set import EngineSet
-from .engines import EngineOptions, load_engines
-from .errors import EngineSetError, RequestError
+from .engines import Engine, EngineOptions, Loading, find_backend, load_engines
+from .errors import AdapterError, EngineSetError, RequestError
 from .place import Placed, place
 from .request import OutpaintRequest, all_names
 from .run import OutpaintResult, OutpaintRun, StraightRun
@@ -35,16 +37,24 @@ COMPLETED = Signature(
 class OutpaintPipeline:
     """An engine set ready to run. Use it as a context manager, or `close` it.
 
-    `max_batch` bounds how many pictures of a request share a UNet call; see `run.pictures_per_call`.
+    `max_batch` bounds how many pictures of a request share a UNet call; see `run.pictures_per_call`. `options` are how
+    its engines were loaded.
     """
 
-    def __init__(self, models: Models, *, max_batch: int | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        *,
+        max_batch: int | None = None,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
+    ) -> None:
         channels = models.engine_set.unet_channels
         if channels not in (4, 9):
             raise EngineSetError(f"The UNet takes {channels} channels; outpainting knows 4 and 9.")
         if max_batch is not None and max_batch < 1:
             raise RequestError(f"max_batch must be a whole number from 1, not {max_batch}.")
         self.models, self.max_batch = models, max_batch
+        self._options, self._adding = options, threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -81,7 +91,7 @@ class OutpaintPipeline:
             for engine in engines.values():
                 engine.close()
             raise damage
-        return cls(Models.of(engine_set, engines), max_batch=max_batch)
+        return cls(Models.of(engine_set, engines), max_batch=max_batch, options=options)
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
         """Run a request, or the one that `OutpaintRequest.placed` makes of `fields`, to its end."""
@@ -115,6 +125,39 @@ class OutpaintPipeline:
     def __repr__(self) -> str:
         unet = self.models.unet.engine
         return f"<OutpaintPipeline {str(self.models.engine_set.folder)!r} on {unet.backend} ({unet.precision})>"
+
+    def load_textual_inversion(self, path: str | Path, token: str | None = None) -> str:
+        """Add the word of an embedding file, and return it; prompts may use it from now on, whatever thread runs them.
+
+        `path` is a `.safetensors` file of one or more vectors, or a folder as diffusers' trainer leaves it; `token` is
+        the word to write in prompts, by default the file's own. A failure changes nothing. The first word opens the
+        text encoder again, in a form that takes vectors.
+
+        Raises:
+            AdapterError: the file is damaged or made for another model, or the tokenizer has the word already.
+            EngineSetError: the engine set has no text encoder that takes words.
+        """
+        word, vectors = read_embedding(path, token)
+        prompts, text_encoder = self.models.prompts, self.models.text_encoder
+        width = text_encoder.width or vectors.shape[1]
+        if vectors.shape[1] != width:
+            raise AdapterError(
+                f"{path} has vectors of width {vectors.shape[1]} and this model's are {width} wide, so it was made for "
+                "another one. Give an embedding for Stable Diffusion 1.5."
+            )
+        with self._adding:
+            tokenizer = prompts.with_word(word, len(vectors))
+            engine = None if text_encoder.takes_words else self._text_encoder_that_takes_words()
+            text_encoder.add_words(vectors, engine)
+            prompts.use(tokenizer)
+        return word
+
+    def _text_encoder_that_takes_words(self) -> Engine:
+        engine_set = self.models.engine_set
+        backend = find_backend(self.models.text_encoder.engine.backend)
+        artifact = engine_set.artifact("text_encoder", backend.format, backend.name, ADDED_WORDS)
+        shapes = TextEncoder.shapes_with_words(engine_set, artifact.inputs)
+        return backend.load(Loading(engine_set, "text_encoder", self._options, (shapes,), ADDED_WORDS))
 
     def close(self) -> None:
         """Free the engines."""

@@ -27,23 +27,26 @@ def shapes_to_prepare(engine_set: EngineSet, buckets: Sequence[Bucket] = ()) -> 
     A part whose inputs no manifest states has none.
     """
     wanted = buckets or (Bucket(engine_set.native_size, engine_set.native_size),)
+    tokens = engine_set.text_length
     found: dict[str, tuple[Shapes, ...]] = {}
     for part in PARTS:
         inputs = engine_set.artifact(part).inputs
-        each = (part_shapes(part, inputs, bucket, engine_set.latent_factor) for bucket in wanted)
+        each = (part_shapes(part, inputs, bucket, engine_set.latent_factor, tokens) for bucket in wanted)
         found[part] = tuple(dict.fromkeys(shapes for shapes in each if shapes))
     return found
 
 
-def part_shapes(part: str, inputs: Iterable[Mapping[str, Any]], bucket: Bucket, factor: int) -> Shapes:
+def part_shapes(
+    part: str, inputs: Iterable[Mapping[str, Any]], bucket: Bucket, factor: int, tokens: int = CHUNK
+) -> Shapes:
     """The shapes of a part's `inputs`, which are a manifest's: each a name and a shape.
 
-    `factor` is pixels per latent. Axes that the graph fixes stay as they are.
+    `factor` is pixels per latent, `tokens` what the text encoder reads at a time. Fixed axes stay as they are.
     """
     width, height, rows = bucket
     scale = 1 if part == "vae_encoder" else factor
     picture = (rows if part == "unet" else 1, None, height // scale, width // scale)
-    free = {4: picture, 3: (picture[0], CHUNK, None), 2: (1, CHUNK), 1: picture[:1], 0: ()}
+    free = {4: picture, 3: (picture[0], tokens, None), 2: (1, tokens), 1: picture[:1], 0: ()}
     shapes = []
     for entry in inputs:
         axes: Sequence[int | str] = entry["shape"]

@@ -116,6 +116,11 @@ class SharedPipeline:
         """Let so many more runs be open than run at one time: those that stand still between two steps."""
         self._places.release(more)
 
+    def load_textual_inversion(self, path: str | Path, token: str | None = None) -> str:
+        """Add the word of an embedding file for every request; see `OutpaintPipeline.load_textual_inversion`."""
+        # The text encoder is the one that all of them share.
+        return self._loaded[0].load_textual_inversion(path, token)
+
     def warm_up(self, side: int) -> None:
         """Run one step on grey on whatever is loaded, which also shows whether the engines work.
 

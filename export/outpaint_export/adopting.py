@@ -12,13 +12,14 @@ from typing import Any
 
 import onnx_ir as ir
 
+from outpaint_engine.components import ADDED_WORDS
 from outpaint_engine.engine_set import FORMAT_VERSION, MANIFEST, PARTS, Artifact, EngineSet
 
 from .errors import DestinationError, EngineSetError
 from .graphs.forms import Form, write_forms
 from .layout import MODEL_FILE
 from .manifest import PartFacts, check_graph, opened_by_configs, write_manifest, write_parity
-from .parity.graphs import compare_graphs, compare_shallow
+from .parity.graphs import compare_graphs, compare_shallow, compare_words
 
 __all__ = ["adopt"]
 
@@ -83,6 +84,8 @@ def _rewrite(old: Path, new: Path, stated: Artifact | None) -> PartFacts:
 def _parity(source: Path, new: Path, form: Form) -> Mapping[str, Any]:
     if form.graph == "shallow":
         return compare_shallow(new.name, new / form.file.replace("shallow", "model"), new / form.file)
+    if form.graph == ADDED_WORDS:
+        return compare_words(new.name, new / MODEL_FILE, new / form.file, SAME_BOUND)
     return compare_graphs(new.name, source, new / form.file, SAME_BOUND)
 
 

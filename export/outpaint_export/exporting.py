@@ -13,6 +13,7 @@ from typing import Any
 
 import diffusers
 
+from outpaint_engine.components import ADDED_WORDS
 from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.schedule import NoiseSchedule
 
@@ -20,9 +21,9 @@ from .errors import SourceError
 from .graphs.conversion import OPSET, Precision, convert, named_weights
 from .graphs.forms import Form, write_forms
 from .graphs.modules import FACTOR, PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
-from .layout import PIPELINES
+from .layout import MODEL_FILE, PIPELINES
 from .manifest import PartFacts, write_manifest
-from .parity.graphs import Reference, compare, compare_shallow
+from .parity.graphs import BOUNDS, Reference, compare, compare_shallow, compare_words
 from .parity.recording import record
 from .sources.checkpoint import Sources, check_text_encoder, check_unet, check_vae
 from .sources.tokenizer_files import write_tokenizer
@@ -138,6 +139,8 @@ def _parity(folder: Path, form: Form, references: list[Reference], options: Expo
     path = folder / form.file
     if form.graph == "shallow":
         return compare_shallow(folder.name, folder / form.file.replace("shallow", "model"), path)
+    if form.graph == ADDED_WORDS:
+        return compare_words(folder.name, folder / MODEL_FILE, path, BOUNDS[options.precision])
     return compare(folder.name, path, references, options.precision)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import click
 
 from .. import __version__
-from ..errors import BackendUnavailable, EngineSetError, ImageError, OutpaintError, RequestError
+from ..errors import AdapterError, BackendUnavailable, EngineSetError, ImageError, OutpaintError, RequestError
 from .bench import bench
 from .devices import devices
 from .engines import engines
@@ -20,6 +20,7 @@ from .service import keys, serve
 __all__ = ["main"]
 
 EXIT_CODES: Mapping[type[OutpaintError], int] = {
+    AdapterError: 5,
     BackendUnavailable: 3,
     EngineSetError: 4,
     ImageError: 5,

@@ -1,6 +1,7 @@
 """Options that several commands share: where the picture goes on the canvas, how a run is sampled, what runs it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,15 @@ from ..engines.base import PRECISIONS
 from ..errors import RequestError
 from ..request import Detail
 
-__all__ = ["detail_of", "detail_options", "engine_options", "placement_of", "placement_options", "sampling_options"]
+__all__ = [
+    "detail_of",
+    "detail_options",
+    "embeddings_option",
+    "engine_options",
+    "placement_of",
+    "placement_options",
+    "sampling_options",
+]
 
 Command = Callable[..., Any]
 
@@ -172,6 +181,17 @@ def engine_options(command: Command) -> Command:
         ),
     ]
     return _added(command, options)
+
+
+def embeddings_option(command: Command) -> Command:
+    """Add the words of textual inversion that prompts may use."""
+    return click.option(
+        "--embeddings",
+        type=click.Path(exists=True, path_type=Path),
+        multiple=True,
+        metavar="FILE",
+        help="A word of textual inversion (.safetensors) for prompts; may be given several times.",
+    )(command)
 
 
 def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:

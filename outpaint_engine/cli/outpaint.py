@@ -33,7 +33,15 @@ from ..images import (
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun, bucket_of
-from .options import detail_of, detail_options, engine_options, placement_of, placement_options, sampling_options
+from .options import (
+    detail_of,
+    detail_options,
+    embeddings_option,
+    engine_options,
+    placement_of,
+    placement_options,
+    sampling_options,
+)
 
 __all__ = ["plan", "run"]
 
@@ -45,6 +53,7 @@ __all__ = ["plan", "run"]
 @detail_options
 @sampling_options
 @engine_options
+@embeddings_option
 @click.option(
     "--batch", type=click.IntRange(1), help="With --num-images: at most this many in one call. [what memory allows]"
 )
@@ -62,6 +71,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     metadata, srgb, as_json, quiet = (options.pop(name) for name in ("metadata", "srgb", "as_json", "quiet"))
     if as_json and target != "-":
         _check_standard_output()
+    embeddings: tuple[Path, ...] = options.pop("embeddings")
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)
     given = _given(source)
@@ -74,6 +84,8 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     targets = _targets(target, request.num_images)
     chosen = EngineOptions(**loading, buckets=(bucket_of(request, batch),))
     with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen, max_batch=batch) as pipe:
+        for file in embeddings:
+            pipe.load_textual_inversion(file)
         started = pipe.steps(request)
         for note in started.notes:
             click.echo(f"Note: {note}", err=True)

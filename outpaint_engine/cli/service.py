@@ -15,7 +15,7 @@ import click
 
 from ..engines import Bucket, EngineOptions
 from ..errors import BackendUnavailable
-from .options import engine_options
+from .options import embeddings_option, engine_options
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -36,6 +36,7 @@ store_option = click.option(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine's own needs keys.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @engine_options
+@embeddings_option
 @store_option
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("outpaint-results"), show_default=True, help="A folder."
@@ -81,6 +82,8 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
             load_twice=configuration.load_twice,
         )
         with listening, model:
+            for file in options["embeddings"]:
+                model.load_textual_inversion(file)
             _listen(create_app(configuration, store, files, model), listening, address)
 
 

@@ -85,6 +85,14 @@ class Prompts:
         first, second = (self._chunked(each, count) for each in tokens.values())
         return PromptPair(first, second, tuple(notes))
 
+    def with_word(self, word: str, vectors: int) -> ClipTokenizer:
+        """A tokenizer that also knows `word`, for `use`; see `ClipTokenizer.with_word`."""
+        return self._tokenizer.with_word(word, vectors)
+
+    def use(self, tokenizer: ClipTokenizer) -> None:
+        """Read prompts with another tokenizer from now on."""
+        self._tokenizer = tokenizer
+
     @property
     def room(self) -> int:
         """Tokens of a prompt in one chunk: all but the two marks."""

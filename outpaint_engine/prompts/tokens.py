@@ -1,11 +1,12 @@
-"""CLIP's byte-pair tokenizer, as it lies in the engine set."""
+"""CLIP's byte-pair tokenizer, as it lies in the engine set, and the words that are added to it."""
 
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import EngineSetError
+from ..errors import AdapterError, EngineSetError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,10 +31,41 @@ class ClipTokenizer:
         # SD1.5 pads with the end token; relatives of SD2 pad with "!".
         self.pad = self._id(_content(config.get("pad_token", END)))
         self._added = self._added_words()
+        self._rows: Mapping[int, int] = {}
 
     def ids(self, text: str) -> list[int]:
-        """The tokens of `text` without marks, however many."""
-        return list(self._tokenizer.encode(self._expanded(text), add_special_tokens=False).ids)
+        """The tokens of `text` without marks, however many; vectors that were added later are -1, -2, ..."""
+        found = self._tokenizer.encode(self._expanded(text), add_special_tokens=False).ids
+        return [self._rows.get(token, token) for token in found]
+
+    def with_word(self, word: str, vectors: int) -> Self:
+        """The same tokenizer that also knows a word of so many vectors, which go on from the last one's number.
+
+        The word becomes `word`, `word_1`, ..., as diffusers names them (`load_textual_inversion`).
+
+        Raises:
+            AdapterError: it has the word already.
+        """
+        from tokenizers import Tokenizer
+
+        words = [word, *(f"{word}_{number}" for number in range(1, vectors))]
+        for each in (word, f"{word}_1"):
+            if self._tokenizer.token_to_id(each) is not None:
+                raise AdapterError(
+                    f"The tokenizer has the word {each!r} already. Choose another one, such as '<{word}>'."
+                )
+        # Another one, because threads may be reading this one.
+        extended = copy.copy(self)
+        extended._tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
+        extended._tokenizer.add_tokens(words)
+        numbers: Sequence[int | None] = [extended._tokenizer.token_to_id(each) for each in words]
+        first = len(self._rows)
+        extended._rows = {
+            **self._rows,
+            **{number: -1 - first - at for at, number in enumerate(numbers) if number is not None},
+        }
+        extended._added = extended._added_words()
+        return extended
 
     def _expanded(self, text: str) -> str:
         """`text` with every word of several vectors followed by its further ones: "<x>" becomes "<x> <x>_1 <x>_2".

@@ -5,6 +5,7 @@
 | `model.onnx` | every backend; GroupNormalization in two passes; a UNet's gives `deep_features` too |
 | `model.ort-cpu.onnx` | `ort-cpu`, where the part has attention in float32 |
 | `shallow.onnx`, `shallow.ort-cpu.onnx` | the same, for the UNet's last layers alone |
+| `added_words.onnx` | every backend; a text encoder that takes vectors of words which its table does not have |
 """
 
 import json
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from outpaint_engine.components import ADDED_WORDS
+
 from ..layout import MODEL_FILE
+from .added_words import take_added_words
 from .attention import in_blocks
 from .group_normalization import in_two_passes
 from .names import torch_names
@@ -30,7 +34,7 @@ IN_BLOCKS = "ort-cpu"
 
 @dataclass(frozen=True)
 class Form:
-    """One graph of a part: its file, what it computes ("model" or "shallow"), and the backends it was made for.
+    """One graph of a part: its file, what it computes ("model", "shallow", "added_words"), and the backends it is for.
 
     `variant` is "" and `backends` are empty for the graph that every backend takes.
     """
@@ -55,6 +59,9 @@ def write_forms(model: ir.Model, folder: Path, part: str, names: Mapping[str, St
     forms = [_save(model, folder, Form(MODEL_FILE))]
     if cut:
         forms.append(_save(_shallow(folder / MODEL_FILE), folder, Form("shallow.onnx", "shallow")))
+    words = ir.load(folder / MODEL_FILE)
+    if part == "text_encoder" and take_added_words(words):
+        forms.append(_save(words, folder, Form(f"{ADDED_WORDS}.onnx", ADDED_WORDS)))
     for form in list(forms):
         blocks = ir.load(folder / form.file)
         if in_blocks(blocks):

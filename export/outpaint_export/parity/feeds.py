@@ -10,7 +10,8 @@ from outpaint_engine.tensors import Array
 __all__ = ["random_feeds"]
 
 ROWS, LATENTS, PICTURE = 2, 16, 128
-TOKENS = 77
+TOKENS, PROMPT = 77, 24
+"""Tokens of a text that the UNet is shown, and of one that any text encoder has positions for."""
 TIMESTEPS, FEWEST_WORDS, LATENT_SPREAD = 999, 64, 5.5
 """The last timestep; token ids that even a tiny tokenizer has; the standard deviation of latents before the decoder."""
 ELEMENTS = {
@@ -45,7 +46,9 @@ def random_feeds(part: str, inputs: Iterable[Any]) -> dict[str, Array]:
 
 def _free_axes(part: str, name: str, axes: int) -> tuple[int, ...]:
     """How large the axes of an input are that the graph leaves free."""
-    if name in ("input_ids", "attention_mask", "encoder_hidden_states"):
+    if name in ("input_ids", "attention_mask"):
+        return (ROWS, PROMPT)
+    if name == "encoder_hidden_states":
         return (ROWS, TOKENS, TOKENS)[:axes]
     if axes < 4:
         return (ROWS,) * axes

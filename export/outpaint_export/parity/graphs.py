@@ -17,9 +17,10 @@ import onnxruntime
 from outpaint_engine.tensors import Array
 
 from ..errors import ParityError
+from ..graphs.added_words import ADDED, IDS, vectors_of
 from .feeds import random_feeds
 
-__all__ = ["BOUNDS", "SHALLOW_BOUND", "Reference", "compare", "compare_graphs", "compare_shallow"]
+__all__ = ["BOUNDS", "SHALLOW_BOUND", "Reference", "compare", "compare_graphs", "compare_shallow", "compare_words"]
 
 # float32: a part is a few hundred operators, each good to about 1e-7 of its largest value. float16: each weight,
 # or each answer of an operator, is good to 5e-4 of itself.
@@ -81,6 +82,22 @@ def compare_shallow(part: str, whole: Path, shallow: Path) -> dict[str, Any]:
     feeds = random_feeds(part, session.get_inputs())
     answer, deep = session.run(["out_sample", DEEP], feeds)
     return _compared(part, whole, shallow, {**feeds, DEEP: deep}, [answer], SHALLOW_BOUND)
+
+
+def compare_words(part: str, whole: Path, words: Path, bound: float) -> dict[str, Any]:
+    """How far the answers of a text encoder that takes words are from the whole one's, for its own tokens' vectors.
+
+    Raises:
+        ParityError: by more than `bound`, or not a number.
+    """
+    session = _session(whole)
+    feeds = random_feeds(part, session.get_inputs())
+    outputs = [value.name for value in session.get_outputs()]
+    answers = session.run(outputs, feeds)
+    ids = feeds[IDS][0, ::2]
+    given = feeds[IDS].copy()
+    given[0, ::2] = -1 - np.arange(len(ids))
+    return _compared(part, whole, words, {**feeds, IDS: given, ADDED: vectors_of(whole, ids)}, answers, bound)
 
 
 def compare_graphs(part: str, expected: Path, path: Path, bound: float) -> dict[str, Any]:

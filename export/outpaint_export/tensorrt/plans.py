@@ -17,6 +17,7 @@ from typing import Any
 from outpaint_engine.engine_set import PARTS, Artifact, EngineSet, digest_of
 from outpaint_engine.engines import Flavour, compute_capability, find_backend
 from outpaint_engine.errors import BackendUnavailable, EngineSetError
+from outpaint_engine.prompts import CHUNK
 
 from ..graphs.half_precision import write_half
 from ..layout import MODEL_FILE
@@ -99,6 +100,11 @@ def _library(flavour: Flavour) -> ModuleType:
 def _build(library: ModuleType, engines: EngineSet, part: str, scratch: Path, options: PlanOptions) -> Artifact:
     """Build one part's plan in `scratch`; what is returned names the file by the place it is for."""
     source = engines.artifact(part)
+    if engines.text_length != CHUNK:
+        raise EngineSetError(
+            f"{engines.folder} has a text encoder of {engines.text_length} tokens; plans are built for {CHUNK}. "
+            "Run it on another backend, see `outpaint devices`."
+        )
     half, parity = _half(engines, source, scratch, options)
     options.report(part, "build", 0)
     plan = scratch / f"{part}.plan"
