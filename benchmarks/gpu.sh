@@ -26,7 +26,7 @@ if [ -n "${SMALL:-}" ]; then
 else
     model=sd15 precision=fp16 sizes=${SIZES:-512 768 1024} note=""
     name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1 | tr -cs 'A-Za-z0-9' - | sed 's/-*$//' | tr A-Z a-z)
-    sides="ours:ort-cuda:auto ours:ort-cuda:auto:cuda_graph=true diffusers:cuda:fp16 diffusers:cuda:fp16:compile=true"
+    sides="ours:ort-cuda:auto ours:ort-cuda:auto:cuda_graph=false diffusers:cuda:fp16 diffusers:cuda:fp16:compile=true"
     backends="ort-cuda"
 fi
 # Those that cannot run here are left out, and the result says why.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from outpaint_engine.engines.mapped_files import release_mapped
+from outpaint_engine.engines.openvino import release_mapped
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
 PAGES = 64 * mmap.PAGESIZE

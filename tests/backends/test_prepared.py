@@ -74,7 +74,8 @@ def test_a_source_with_other_hashes_another_library_or_processor_has_nothing_pre
     other = tmp_path / "set"
     shutil.copytree(tiny.folder, other)
     manifest = other / "engine_set.json"
-    stated = EngineSet.open(other).artifact("unet").files["unet/model.onnx"]
+    artifact, source = Loading(tiny, "unet").artifact(find_backend("ort-cpu"))
+    stated = artifact.files[artifact.file]
     manifest.write_text(manifest.read_text().replace(stated, "0" * 64))
     sources.clear()
     answer(EngineSet.open(other, verify=False), feeds())
@@ -83,7 +84,7 @@ def test_a_source_with_other_hashes_another_library_or_processor_has_nothing_pre
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("onnxruntime.__version__", "9.0")
-    assert prepared.find_prepared(Loading(tiny, "unet"), tiny.folder / "unet" / "model.onnx") is None
+    assert prepared.find_prepared(Loading(tiny, "unet"), source) is None
     assert sources == ["unet", "unet"]
 
 
