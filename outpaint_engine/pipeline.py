@@ -21,6 +21,8 @@ from .window import WindowedRun, cropped, inside, window_of
 
 __all__ = ["OutpaintPipeline"]
 
+SHALLOW = "shallow"
+
 OPTIONS = [
     Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(OutpaintRequest, name, None)) for name in all_names()
 ]
@@ -119,6 +121,8 @@ class OutpaintPipeline:
         return WindowedRun(placed, box, self._run(part, cropped(placed, part, box)))
 
     def _run(self, request: OutpaintRequest, placed: Placed) -> OutpaintRun:
+        if request.chosen_reuse.method == SHALLOW:
+            self._open_shallow()
         large = asks_for_detail(request, self.models.engine_set.native_size)
         return (LargeRun if large else StraightRun)(self.models, request, placed, self.max_batch)
 
@@ -158,6 +162,14 @@ class OutpaintPipeline:
         artifact = engine_set.artifact("text_encoder", backend.format, backend.name, ADDED_WORDS)
         shapes = TextEncoder.shapes_with_words(engine_set, artifact.inputs)
         return backend.load(Loading(engine_set, "text_encoder", self._options, (shapes,), ADDED_WORDS))
+
+    def _open_shallow(self) -> None:
+        """Load the UNet's shallow part for the first run that asks for it, where the set has one."""
+        engine_set, unet = self.models.engine_set, self.models.unet.engine
+        with self._adding:
+            if self.models.shallow is None and SHALLOW in engine_set.graphs("unet"):
+                loading = Loading(engine_set, "unet", self._options, graph=SHALLOW)
+                self.models = self.models.with_engines({SHALLOW: find_backend(unet.backend).load(loading)})
 
     def close(self) -> None:
         """Free the engines."""
