@@ -2,6 +2,7 @@
 
 import struct
 
+from ..errors import ImageError
 from .essentials import Essentials
 
 __all__ = ["SIGNATURES", "essentials"]
@@ -9,13 +10,21 @@ __all__ = ["SIGNATURES", "essentials"]
 SIGNATURES = (b"GIF87a", b"GIF89a")
 IMAGE, EXTENSION, TRAILER = 0x2C, 0x21, b";"
 CONTROL = 0xF9
+MOST_BLOCKS = 10_000
 
 
 def essentials(name: str, content: bytes) -> Essentials:
-    """Keep the screen, the palettes and the first picture; count the whole ones. See `Essentials`."""
+    """Keep the screen, the palettes and the first picture; count the whole ones, up to two. See `Essentials`.
+
+    Raises:
+        ImageError: there are more than `MOST_BLOCKS`.
+    """
     at = 13 + _palette(content[10:11])
-    kept, pictures = [content[:at]], 0
-    while at < len(content):
+    kept, pictures, blocks_seen = [content[:at]], 0, 0
+    while at < len(content) and pictures < 2:
+        blocks_seen += 1
+        if blocks_seen > MOST_BLOCKS:
+            raise ImageError(f"{name} has more than {MOST_BLOCKS:,} blocks. Save it anew.")
         begin, kind = at, content[at]
         if kind == IMAGE:
             blocks = at + 11 + _palette(content[at + 9 : at + 10])

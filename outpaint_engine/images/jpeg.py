@@ -14,9 +14,11 @@ END = b"\xff\xd9"
 SCAN, ADOBE, JFIF, APP1, APP2 = 0xDA, 0xEE, 0xE0, 0xE1, 0xE2
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 TABLES = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD}
+FILL = re.compile(rb"\xff+")
 NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 MOST_SCANS = 500
 """As many as no encoder writes: about ten are usual, and each costs a pass over the picture."""
+MOST_SEGMENTS = 100_000
 PROFILE, XMP = b"ICC_PROFILE\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -90,7 +92,9 @@ class Scans:
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Marker, data, and for a scan the coded pixels after it, up to the end of the first picture."""
     at = 2
-    while at + 2 <= len(content):
+    for _ in range(MOST_SEGMENTS):
+        if at + 2 > len(content):
+            return
         if content[at] != 0xFF:
             found = NEXT_MARKER.search(content, at)
             if found is None:
@@ -98,7 +102,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
             at = found.start()
         marker = content[at + 1]
         if marker == 0xFF:
-            at += 1
+            fill = FILL.match(content, at)
+            at = fill.end() - 1 if fill else at + 1
             continue
         if marker == END[1]:
             yield marker, b"", b""

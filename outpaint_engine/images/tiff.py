@@ -47,7 +47,7 @@ def essentials(name: str, content: bytes) -> Essentials:
         orientation = xmp_orientation(content[xmp.where : xmp.where + xmp.number])
     profile = found.entries.get(PROFILE)
     known = content[profile.where : profile.where + min(profile.number, MOST_PROFILE)] if profile else None
-    return Essentials(file, orientation, known, _pages(content, found, order, big), bits, inverted=inverted)
+    return Essentials(file, orientation, known, _pages(content, at, found, order, big), bits, inverted=inverted)
 
 
 def _checked(name: str, found: Directory) -> tuple[int, bool]:
@@ -69,9 +69,9 @@ def _checked(name: str, found: Directory) -> tuple[int, bool]:
     return bits, value(PHOTOMETRIC, 1) == 0 and bits > 8
 
 
-def _pages(content: bytes, found: Directory, order: str, big: bool) -> int:
+def _pages(content: bytes, at: int, found: Directory, order: str, big: bool) -> int:
     """Pictures of their own: neither reduced copies nor masks, up to the first directory that is none."""
-    pages, seen = 1, set[int]()
+    pages, seen = 1, {at}
     while found.following and found.following not in seen and len(seen) < MOST_PAGES:
         seen.add(found.following)
         following = directory(content, found.following, order, big)

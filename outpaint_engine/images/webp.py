@@ -8,6 +8,7 @@ from .essentials import Essentials, exif_orientation, xmp_orientation
 __all__ = ["essentials", "is_webp"]
 
 ALPHA_FLAG = 0x10
+MOST_CHUNKS = 10_000
 PIXELS = (b"ALPH", b"VP8 ", b"VP8L")
 
 
@@ -23,8 +24,8 @@ def essentials(name: str, content: bytes) -> Essentials:
         ImageError: the end of its pixels is missing.
     """
     found: dict[bytes, bytes] = {}
-    frames, at = 0, 12
-    while at + 8 <= len(content):
+    frames, chunks, at = 0, 0, 12
+    while at + 8 <= len(content) and frames < 2:
         kind, (length,) = content[at : at + 4], struct.unpack_from("<I", content, at + 4)
         data = content[at + 8 : at + 8 + length]
         if len(data) < length and kind in PIXELS:
@@ -33,6 +34,9 @@ def essentials(name: str, content: bytes) -> Essentials:
         frames += kind == b"ANMF"
         found.setdefault(kind, data)
         at += 8 + length + length % 2
+        chunks += 1
+        if chunks > MOST_CHUNKS:
+            raise ImageError(f"{name} has more than {MOST_CHUNKS:,} chunks. Save it anew.")
     orientation = exif_orientation(found.get(b"EXIF", b""))
     if b"EXIF" not in found:
         orientation = xmp_orientation(found.get(b"XMP ", b""))

@@ -249,9 +249,13 @@ def test_every_page_but_a_reduced_copy_is_a_picture_of_its_own() -> None:
 
 GIF = file_of(PHOTO.convert("P"), "GIF")
 PROGRESSIVE = file_of(PHOTO, "JPEG", progressive=True)
+PLAIN_TIFF = tiff_of(np.asarray(PHOTO))
 TORN = {
     "TIFF, next directory beyond the end": with_following_directory(tiff_of(np.asarray(PHOTO)), 2**31),
     "TIFF, next directory in the pixels": with_following_directory(tiff_of(np.asarray(PHOTO)), 1001),
+    "TIFF, next directory the first again": with_following_directory(
+        PLAIN_TIFF, struct.unpack_from("<I", PLAIN_TIFF, 4)[0]
+    ),
     "PNG, bad checksum of a text": png_with(chunk(b"tEXt", b"Comment\0hello", flip=1)),
     "PNG, torn text at the end": file_of(PHOTO, "PNG")[:-12] + b"\0\0\1\0tEXtComm",
     "PNG, no end": file_of(PHOTO, "PNG")[:-12],
@@ -293,6 +297,21 @@ def test_a_damaged_chunk_of_pixels_is_refused_with_the_chunk() -> None:
     content[-20] ^= 1
     with pytest.raises(ImageError, match="the checksum of its IDAT chunk is wrong"):
         open_picture(bytes(content))
+
+
+ENDLESS = {
+    "PNG": png_with(chunk(b"abCd", b"") * 250_000),
+    "GIF": b"GIF89a" + bytes(7) + b"\x21\xff\x01a\0" * 20_000 + b";",
+    "JPEG": b"\xff\xd8" + b"\xff\xe0\0\2" * 150_000,
+    "JPEG of fill": b"\xff\xd8" + b"\xff" * 5_000_000,
+    "WebP": b"RIFF\0\0\0\0WEBP" + (b"abcd" + bytes(4)) * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_file_of_endless_small_blocks_is_refused(name: str) -> None:
+    with pytest.raises(ImageError, match="Save it anew|no pixels in it"):
+        open_picture(ENDLESS[name])
 
 
 def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
