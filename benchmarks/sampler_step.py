@@ -23,7 +23,7 @@ from outpaint_export.sources import sd15
 
 from outpaint_engine.denoise import denoiser
 from outpaint_engine.noise import TorchNoise
-from outpaint_engine.samplers import find_scheduler
+from outpaint_engine.samplers import scheduler_of
 from outpaint_engine.schedule import NoiseSchedule
 
 RESULT = Path(__file__).parent / "results" / "sampler_step.json"
@@ -34,8 +34,8 @@ Run = Callable[[], float]
 
 
 def ours(name: str) -> Run:
-    scheduler, schedule = find_scheduler(name), NoiseSchedule.from_config(sd15.SCHEDULER)
-    assert scheduler is not None
+    scheduler, settings = scheduler_of(name, sd15.SCHEDULER)
+    schedule = NoiseSchedule(settings)
     output, start = (TorchNoise(seed).normal(SHAPE) for seed in (1, 2))
     walk = scheduler.plan(schedule, STEPS, 1.0)
 
@@ -50,7 +50,7 @@ def ours(name: str) -> Run:
 
 
 def theirs(name: str) -> Run:
-    scheduler = reference_scheduler(name, {})
+    scheduler = reference_scheduler(name, sd15.SCHEDULER)
     output, start = (torch.from_numpy(TorchNoise(seed).normal(SHAPE)) for seed in (1, 2))
 
     def run() -> float:

@@ -11,7 +11,6 @@ from .engines.base import Engine
 from .engines.wrapping import WrappingEngine
 from .errors import EngineSetError, NumericalError
 from .prompts import Prompts
-from .schedule import NoiseSchedule
 from .shapes import Bucket, part_shapes
 from .tensors import Array, Shapes, TensorSpec
 
@@ -233,10 +232,9 @@ class VaeDecoder(_Component):
 
 
 class Models(NamedTuple):
-    """An opened engine set: its facts, its schedule and tokenizer, its four loaded parts and the UNet's shallow one."""
+    """An opened engine set: its facts, its tokenizer, its four loaded parts and the UNet's shallow one."""
 
     engine_set: EngineSet
-    schedule: NoiseSchedule
     prompts: Prompts
     text_encoder: TextEncoder
     unet: Unet
@@ -262,7 +260,6 @@ class Models(NamedTuple):
         """What an opened engine set and the engines of its four parts make."""
         return cls(
             engine_set,
-            NoiseSchedule.from_config(engine_set.scheduler),
             Prompts(engine_set.folder / "tokenizer", engine_set.text_length),
             **_components(engines, engine_set.latent_scale),
         )

@@ -235,6 +235,13 @@ def _read_json(folder: Path, relative: str) -> dict[str, Any]:
     return content
 
 
+def _read_scheduler(folder: Path) -> dict[str, Any]:
+    """The scheduler's config; its class is the one that model_index.json names, if it names one, as in diffusers."""
+    config = _read_json(folder, "scheduler/scheduler_config.json")
+    named = _read_json(folder, "model_index.json").get("scheduler") if (folder / "model_index.json").exists() else None
+    return config | {"_class_name": named[1]} if isinstance(named, list) and len(named) == 2 else config
+
+
 def _from_manifest(folder: Path) -> EngineSet:
     manifest = _read_json(folder, MANIFEST)
     version = manifest.get("format_version")
@@ -253,7 +260,7 @@ def _from_manifest(folder: Path) -> EngineSet:
             latent_factor=int(manifest["latent_factor"]),
             native_size=int(manifest["native_size"]),
             prediction_type=str(manifest["prediction_type"]),
-            scheduler=_read_json(folder, "scheduler/scheduler_config.json"),
+            scheduler=_read_scheduler(folder),
             artifacts=artifacts,
             files=dict(manifest["files"]),
             digest=digest_of(folder / MANIFEST),
@@ -278,7 +285,7 @@ def _from_configs(folder: Path) -> EngineSet:
     """Facts of a folder without a manifest, as Optimum writes it."""
     unet = _read_json(folder, "unet/config.json")
     vae = _read_json(folder, "vae_decoder/config.json")
-    scheduler = _read_json(folder, "scheduler/scheduler_config.json")
+    scheduler = _read_scheduler(folder)
     try:
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
         return EngineSet(

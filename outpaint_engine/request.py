@@ -18,7 +18,7 @@ from .infill import INFILLS
 from .keywords import check_names
 from .noise import NOISES
 from .prompts import LONG_PROMPTS, WEIGHTINGS
-from .samplers import SCHEDULERS, Scheduler, find_scheduler
+from .samplers import AUTO, SCHEDULERS, SPREADS, Scheduler, find_scheduler
 
 __all__ = ["MAX_SIDE", "SPEEDS", "Detail", "OutpaintRequest"]
 
@@ -110,7 +110,8 @@ class OutpaintRequest:
 
     # Sampling.
     scheduler: str = "DDIM"
-    """A name or alias of `outpaint_engine.samplers.SCHEDULERS`, however it is capitalised."""
+    """A name or alias of `outpaint_engine.samplers.SCHEDULERS`, also with a word of `SPREADS` behind ("Euler Karras");
+    "auto" is the class that the checkpoint's own `scheduler_config.json` is of."""
     num_inference_steps: int = 25
     strength: float = 1.0
     """Share of the steps that is run, in (0, 1]; below 1 the run starts from the filled canvas plus noise."""
@@ -125,7 +126,7 @@ class OutpaintRequest:
     reuse: str | Reuse = "off"
     """Steps in which the UNet is not run whole: "off", "careful" (every 2nd is), "fast" (every 3rd), or a `Reuse`."""
     eta: float = 0.0
-    """For DDIM: 0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021."""
+    """For DDIM: 0 is DDIM, 1 is DDPM's variance; equation (16) of Song et al. 2021. For TCD: its gamma."""
     seed: int = -1
     """-1 draws one; the result says which."""
     noise: str = "torch"
@@ -219,10 +220,9 @@ class OutpaintRequest:
         _number("guidance_rescale", self.guidance_rescale, 0, 1)
         _interval("guidance_interval", self.guidance_interval)
         _number("eta", self.eta, 0, 1)
-        if self.eta and scheduler.name != "DDIM":
-            raise RequestError(f"eta is DDIM's randomness: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
         _whole("guidance_every", self.guidance_every, 1, 10)
-        self.chosen_reuse.check(scheduler, self.eta, self.guidance_every)
+        if scheduler:
+            self.check_scheduler(scheduler)
         _whole("seed", self.seed, -1, MAX_SEED)
         _one_of("noise", self.noise, tuple(NOISES))
         _whole("num_images", self.num_images, 1, 64)
@@ -230,13 +230,24 @@ class OutpaintRequest:
         _one_of("infill", self.infill, ("auto", *INFILLS))
 
     @property
-    def chosen_scheduler(self) -> Scheduler:
-        """The sampler that `scheduler` names."""
+    def chosen_scheduler(self) -> Scheduler | None:
+        """The sampler that `scheduler` names; None for the checkpoint's own."""
+        if str(self.scheduler).lower() == AUTO:
+            return None
         found = find_scheduler(str(self.scheduler))
         if found is None:
             names = ", ".join(scheduler.name for scheduler in SCHEDULERS)
-            raise RequestError(f"scheduler must be one of {names}; not {self.scheduler!r}.")
+            raise RequestError(
+                f"scheduler must be one of {names}, many also with {' or '.join(SPREADS)} behind, or {AUTO}; "
+                f"not {self.scheduler!r:.40}."
+            )
         return found
+
+    def check_scheduler(self, scheduler: Scheduler) -> None:
+        """Refuse what `scheduler` cannot do; one that is named is checked at once, the checkpoint's own by the run."""
+        if self.eta and not scheduler.takes_eta:
+            raise RequestError(f"eta is for DDIM and TCD: leave it at 0 with {scheduler.name}, not {self.eta!r}.")
+        self.chosen_reuse.check(scheduler, self.eta, self.guidance_every)
 
     @property
     def chosen_reuse(self) -> Reuse:

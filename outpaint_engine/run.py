@@ -21,7 +21,9 @@ from .place import Placed
 from .prompts import Chunks, PromptPair, weighted
 from .quality import QualityReport, report
 from .request import OutpaintRequest
-from .samplers import Sampler, Step, Walk, ddim
+from .samplers import Sampler, Step, Walk, scheduler_of
+from .schedule import NoiseSchedule
+from .scheduler_config import notes_on
 from .shapes import Bucket
 from .start import Start, Starter
 from .tensors import Array
@@ -37,7 +39,6 @@ __all__ = [
     "StraightRun",
     "bucket_of",
     "pictures_per_call",
-    "sampler_of",
 ]
 
 SCORES = 2**25
@@ -60,11 +61,6 @@ def bucket_of(request: OutpaintRequest, most: int | None = None) -> Bucket:
     return Bucket(request.width, request.height, pictures * (2 if request.guidance_scale > 1 else 1))
 
 
-def sampler_of(request: OutpaintRequest) -> Sampler:
-    """The sampler that a request names; one with eta above 0 is for DDIM."""
-    return partial(ddim, eta=request.eta) if request.eta else request.chosen_scheduler.sample
-
-
 @dataclass(frozen=True)
 class OutpaintResult:
     """What a run gives back; `images`, `seeds` and `quality` have one entry a picture.
@@ -85,6 +81,7 @@ class OutpaintResult:
     precision: str
     engine_set: str
     noise: str
+    scheduler: str
 
     @property
     def seed(self) -> int:
@@ -141,7 +138,7 @@ class OutpaintRun(ABC):
 
 
 class StraightRun(OutpaintRun):
-    """The whole canvas at once, as diffusers paints it.
+    """The whole canvas at once, as diffusers paints it; `scheduler` is what the request's name is on this engine set.
 
     `max_batch` bounds how many pictures share a UNet call; without it `pictures_per_call` chooses.
     """
@@ -150,8 +147,11 @@ class StraightRun(OutpaintRun):
         super().__init__(placed.plan)
         self._models, self._request, self._canvas = models.wrapping(request.wrap), request, placed.canvas
         self._batch = pictures_per_call(request.width, request.height, max_batch)
-        self._scheduler = request.chosen_scheduler
-        self._walk = self._scheduler.plan(models.schedule, request.num_inference_steps, request.strength)
+        config = models.engine_set.scheduler
+        self.scheduler, settings = scheduler_of(request.scheduler, config)
+        request.check_scheduler(self.scheduler)
+        self.schedule = NoiseSchedule(settings)
+        self._walk = self.scheduler.plan(self.schedule, request.num_inference_steps, request.strength)
         self._whole = request.chosen_reuse.whole_calls(len(self._walk.calls), self._guidance.calls)
         request.chosen_reuse.check_shallow(models.has_shallow)
         self._texts = self._read_prompts()
@@ -159,12 +159,19 @@ class StraightRun(OutpaintRun):
             *self.plan.warnings,
             *_weight_notes(models.engine_set),
             *_size_notes(request, models.engine_set.native_size),
+            *notes_on(settings, config),
             *_timestep_notes(self._walk, models.unet),
             *request.chosen_reuse.notes(len(self._whole), len(self._walk.calls)),
             *self._guidance.notes(),
             *self._texts.notes,
         )
         self._timings = Timings()
+
+    @property
+    def sampler(self) -> Sampler:
+        """The scheduler's sampler, with the request's eta."""
+        eta = self._request.eta
+        return partial(self.scheduler.sample, eta=eta) if eta else self.scheduler.sample
 
     def __iter__(self) -> Iterator[Progress]:
         """Run; one `Progress` a UNet call."""
@@ -216,7 +223,7 @@ class StraightRun(OutpaintRun):
     @property
     def _guidance(self) -> Guidance:
         request = self._request
-        calls = guided_calls(request.guidance_interval, len(self._walk.calls), self._scheduler.calls_per_step)
+        calls = guided_calls(request.guidance_interval, len(self._walk.calls), self.scheduler.calls_per_step)
         # At 1 the guided prediction is the prompt's own; below, diffusers guides no more.
         return Guidance(
             request.guidance_scale,
@@ -244,8 +251,8 @@ class StraightRun(OutpaintRun):
             self._timings.rows.append(len(sample) if call in self._whole else 0)
             return start.predict(sample, timestep, context)
 
-        steps = sampler_of(self._request)(
-            denoiser(guided(counted, cond, uncond, self._guidance), self._models.schedule),
+        steps = self.sampler(
+            denoiser(guided(counted, cond, uncond, self._guidance), self.schedule),
             start.x,
             self._walk,
             constrain=start.constrain,
@@ -276,6 +283,7 @@ class StraightRun(OutpaintRun):
             precision=engine.precision,
             engine_set=self._models.engine_set.digest,
             noise=self._request.noise,
+            scheduler=self.scheduler.name,
         )
 
     def _finish(self, latents: Array) -> Array:

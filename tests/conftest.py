@@ -10,7 +10,6 @@ from outpaint_engine import FunctionEngine, OutpaintPipeline
 from outpaint_engine.components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.prompts import Prompts
-from outpaint_engine.schedule import NoiseSchedule
 
 SD15_SCHEDULER = {
     "beta_start": 0.00085,
@@ -89,7 +88,6 @@ def toy_pipeline(
     return OutpaintPipeline(
         Models(
             engine_set,
-            NoiseSchedule.from_config(SD15_SCHEDULER),
             ToyPrompts(),
             TextEncoder(text),
             Unet(denoising),

@@ -23,10 +23,10 @@ def latents_of_steps(run: OutpaintRun) -> np.ndarray:
     return np.concatenate(latents)
 
 
-def step_sums(latents: np.ndarray) -> np.ndarray:
-    """The sums of each step, float32 (calls, 16)."""
+def step_sums(latents: np.ndarray, sums: int = SUMS) -> np.ndarray:
+    """The sums of each step, float32 (calls, sums)."""
     flat = latents.reshape(len(latents), -1)
-    weights = TorchNoise(0).normal((flat.shape[1], SUMS)).astype(np.float64)
+    weights = TorchNoise(0).normal((flat.shape[1], sums)).astype(np.float64)
     weights /= np.sqrt((weights**2).mean(axis=1, keepdims=True))
     return (flat @ weights).astype(np.float32)
 
@@ -39,7 +39,7 @@ def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
 
 def estimated_error(found: np.ndarray, expected_sums: np.ndarray) -> float:
     """As `largest_error`, from what was recorded of the expected latents; the length in place of the largest value."""
-    difference = step_sums(found) - expected_sums
+    difference = step_sums(found, expected_sums.shape[1]) - expected_sums
     return float((np.sqrt((difference**2).mean(axis=1)) / _largest(found)).max())
 
 

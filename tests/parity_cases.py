@@ -4,14 +4,15 @@ Shared by the recorder (which needs torch), the live comparison (too) and the re
 not). The placed picture is aligned to 8 pixels, where diffusers' corner-sampled latent mask and ours agree.
 """
 
+import dataclasses
+import json
 from itertools import product
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from outpaint_engine import OutpaintPipeline, OutpaintRequest
-from outpaint_engine.samplers import SCHEDULERS
-from outpaint_engine.schedule import NoiseSchedule
 
 CHANNELS = (4, 9)
 STRENGTHS = (0.3, 0.75, 1.0)
@@ -20,6 +21,13 @@ SIZES = ((64, 64), (96, 64), (64, 128))
 STEPS = (10, 25)
 TRAJECTORY_STEPS = (10, 25, 50)
 PROMPT, NEGATIVE = "the sun, the sea", "sea 7"
+SCHEDULERS = (
+    "DDIM", "DPM Multi", "DPM Multi Karras", "DPM Single", "Euler a", "Euler", "Heun", "DPM2 a Karras", "DPM2 Karras",
+    "LMS", "PNDM", "DDPM", "UniPC", "DPM++ 2M SDE", "LCM",
+)  # fmt: skip
+CONFIGS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "scheduler_configs.json").read_text("utf-8"))
+"""`scheduler_config.json` as public checkpoints and tools carry it, by a name of ours."""
+SD15 = CONFIGS["sd15-pndm-0.21"]
 VELOCITY = {"prediction_type": "v_prediction", "timestep_spacing": "trailing"}
 SCHEDULES = {"epsilon": {}, "velocity": VELOCITY, "zero_snr": {**VELOCITY, "rescale_betas_zero_snr": True}}
 """What the scheduler's config of a case gets beyond Stable Diffusion 1.5's; the last is the demo model's."""
@@ -47,9 +55,9 @@ class Case(NamedTuple):
         return "-".join([name, *(part for part, usual in parts if part != usual)])
 
     @property
-    def schedule(self) -> dict[str, object]:
-        """What the scheduler's config gets, see `SCHEDULES`."""
-        return SCHEDULES[self.kind]
+    def config(self) -> dict[str, Any]:
+        """The checkpoint's `scheduler_config.json`: Stable Diffusion 1.5's and `SCHEDULES`."""
+        return {**SD15, **SCHEDULES[self.kind]}
 
     @property
     def request(self) -> OutpaintRequest:
@@ -81,19 +89,23 @@ def cases() -> list[Case]:
 
 def trajectory_cases() -> list[Case]:
     """810 cells of which every step is compared: 4 channels free and masked, 9 channels masked."""
-    names = [scheduler.name for scheduler in SCHEDULERS]
     models = (4, 1.0, True), (4, 7.5, False), (9, 7.5, False)
-    grid = product(models, STRENGTHS, TRAJECTORY_STEPS, ("epsilon", "velocity"), names)
+    grid = product(models, STRENGTHS, TRAJECTORY_STEPS, ("epsilon", "velocity"), SCHEDULERS)
     return [
         Case(channels, strength, guidance, (64, 64), steps, kind, name, free)
         for (channels, guidance, free), strength, steps, kind, name in grid
     ]
 
 
+def config_cases() -> list[tuple[str, str, int]]:
+    """(config, scheduler, steps): every scheduler and the checkpoint's own over every public config."""
+    return list(product(CONFIGS, (*SCHEDULERS, "DEIS", "TCD", "auto"), STEPS))
+
+
 def scheduled(pipe: OutpaintPipeline, case: Case) -> OutpaintPipeline:
-    """The same engines on the case's noise schedule."""
-    config = {**pipe.models.engine_set.scheduler, **case.schedule}
-    return OutpaintPipeline(pipe.models._replace(schedule=NoiseSchedule.from_config(config)))
+    """The same engines with the case's `scheduler_config.json`."""
+    engine_set = dataclasses.replace(pipe.models.engine_set, scheduler=case.config)
+    return OutpaintPipeline(pipe.models._replace(engine_set=engine_set))
 
 
 def picture() -> np.ndarray:

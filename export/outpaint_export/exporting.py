@@ -15,7 +15,7 @@ import diffusers
 
 from outpaint_engine.components import ADDED_WORDS
 from outpaint_engine.engine_set import EngineSet
-from outpaint_engine.schedule import NoiseSchedule
+from outpaint_engine.samplers import scheduler_of
 
 from .errors import SourceError
 from .graphs.conversion import OPSET, Precision, convert, named_weights
@@ -62,8 +62,8 @@ def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOpt
         ConversionError: a module cannot be turned into a graph.
         ParityError: a graph does not answer what its module answers.
     """
-    # A schedule that the runtime does not do is refused now, not at the first run.
-    NoiseSchedule.from_config(sources.scheduler)
+    # A configuration that the runtime's default does not take is refused now, not at the first run.
+    scheduler_of("DDIM", sources.scheduler)
     with staged(out, options.overwrite) as folder:
         parts: dict[str, PartFacts] = {}
         for part, load in _loaders(sources).items():

@@ -229,7 +229,7 @@ def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) ->
     """The text block that AUTOMATIC1111's web UI writes into a PNG."""
     settings = {
         "Steps": request.num_inference_steps,
-        "Sampler": request.chosen_scheduler.name,
+        "Sampler": result.scheduler,
         "CFG scale": request.guidance_scale,
         "Seed": result.seeds[index],
         "Size": f"{request.width}x{request.height}",

@@ -13,7 +13,7 @@ from ..noise import noise_source
 from ..place import Placed
 from ..quality import QualityReport, report, tile_edge_ratio
 from ..request import OutpaintRequest
-from ..run import OutpaintResult, OutpaintRun, Progress, StraightRun, pictures_per_call, sampler_of
+from ..run import OutpaintResult, OutpaintRun, Progress, StraightRun, pictures_per_call
 from ..samplers import Walk
 from ..tensors import Array
 from .at_size import placed_at, plan_at
@@ -117,12 +117,13 @@ class LargeRun(OutpaintRun):
     def _walk(self, number: int) -> Walk:
         request = self._request
         strength = request.chosen_detail.strength * (LATER if number else 1)
-        return request.chosen_scheduler.plan(self._models.schedule, request.num_inference_steps, strength)
+        composition = self._composition
+        return composition.scheduler.plan(composition.schedule, request.num_inference_steps, strength)
 
     def _sampling(self, number: int, seed: int) -> Sampling:
         request = self._request
         return Sampling(
-            sampler_of(request),
+            self._composition.sampler,
             self._walk(number),
             *self._composition.embeddings(),
             guidance_scale=1.0 if number else request.guidance_scale,

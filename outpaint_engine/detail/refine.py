@@ -128,7 +128,7 @@ class Refinement:
         noise = sampling.draw.normal(composition.shape)
         x = sampling.walk.begin(noise, composition)
         steps = sampling.sample(
-            denoiser(averaged.predict, self._models.schedule),
+            denoiser(averaged.predict, sampling.walk.schedule),
             x,
             sampling.walk,
             constrain=self._constrain(composition, noise, sampling.anchor_radius),

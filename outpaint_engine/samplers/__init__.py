@@ -1,17 +1,20 @@
 """Samplers: generator functions that walk from noise to a picture, one model call an iteration; one family a file."""
 
 from .ddim import ddim, ddpm
+from .deis import deis
 from .dpm2 import dpm2, dpm2_a
-from .dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_2s
+from .dpmsolver import dpm_multistep, dpm_singlestep
 from .euler import euler, euler_a, heun
-from .lcm import lcm
+from .lcm import lcm, tcd
 from .loop import Constrain, Denoise, Noise, Sampler, Step, Walk, unconstrained
 from .multistep import lms, pndm
-from .table import SCHEDULERS, Scheduler, find_scheduler
+from .table import AUTO, SCHEDULERS, SPREADS, Scheduler, find_scheduler, scheduler_names, scheduler_of
 from .unipc import unipc
 
 __all__ = [
+    "AUTO",
     "SCHEDULERS",
+    "SPREADS",
     "Constrain",
     "Denoise",
     "Noise",
@@ -21,11 +24,11 @@ __all__ = [
     "Walk",
     "ddim",
     "ddpm",
+    "deis",
     "dpm2",
     "dpm2_a",
-    "dpmpp_2m",
-    "dpmpp_2m_sde",
-    "dpmpp_2s",
+    "dpm_multistep",
+    "dpm_singlestep",
     "euler",
     "euler_a",
     "find_scheduler",
@@ -33,6 +36,9 @@ __all__ = [
     "lcm",
     "lms",
     "pndm",
+    "scheduler_names",
+    "scheduler_of",
+    "tcd",
     "unconstrained",
     "unipc",
 ]

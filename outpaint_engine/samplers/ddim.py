@@ -41,7 +41,7 @@ def ddpm(
 ) -> Iterator[Step]:
     """DDPM (Ho et al. 2020, arXiv 2006.11239): the posterior's mean and variance, equations (6) and (7).
 
-    With b = 1 - a / a' for the beta of the whole stride; the small variance, (1 - a') / (1 - a) b.
+    With b = 1 - a / a' for the beta of the whole stride; the variance is (1 - a') / (1 - a) b, or the larger b.
     """
     for index in walk.calls:
         time = walk.times[index]
@@ -50,7 +50,8 @@ def ddpm(
         b = 1 - a / a_next
         from_x0, from_x = a_next**0.5 * b / (1 - a), (1 - b) ** 0.5 * (1 - a_next) / (1 - a)
         x = np.float32(from_x0) * predicted.x0 + np.float32(from_x) * x
-        if a_next < 1:
-            x = x + np.float32(((1 - a_next) / (1 - a) * b) ** 0.5) * noise()
+        variance = b if walk.schedule.settings.variance_type == "fixed_large" else (1 - a_next) / (1 - a) * b
+        if variance > 0 and time.t > 0:
+            x = x + np.float32(variance**0.5) * noise()
         x = constrain(x, walk.held(index))
         yield walk.step(index, x, predicted.x0)

@@ -44,17 +44,14 @@ def heun(
     """Heun's method: algorithm 1 of Karras et al.; two calls a step, one in the last.
 
     The trial point of the first call is constrained too; the second step starts again from where the first did.
-    A trial that began in pure noise (zero terminal SNR) stands: its sigma is all but infinite, and would make any
-    difference between the slopes as large.
     """
     for index in walk.calls:
         time = walk.times[index]
         predicted = denoise(x, time)
         if index % 2 == 0:
             start, slope, h = x, predicted.noise, np.float32(time.next.noise - time.level.noise)
-            pure_noise = walk.schedule.level(int(time.t)).signal == 0
             x = start + h * slope
-        elif not pure_noise:
+        else:
             x = start + h / 2 * (slope + predicted.noise)
         x = constrain(x, walk.held(index))
         yield walk.step(index, x, predicted.x0)

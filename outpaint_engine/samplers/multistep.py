@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..schedule import Level, Time
 from ..tensors import Array
 from .loop import Constrain, Denoise, Noise, Step, Walk, no_noise, unconstrained
 
@@ -22,32 +23,51 @@ ADAMS_BASHFORTH = {
 def pndm(
     denoise: Denoise, x: Array, walk: Walk, *, constrain: Constrain = unconstrained, noise: Noise = no_noise
 ) -> Iterator[Step]:
-    """PNDM without its Runge-Kutta start (PLMS) (Liu et al. 2022, arXiv 2202.09778).
+    """PNDM (Liu et al. 2022, arXiv 2202.09778): with `skip_prk_steps` PLMS, else begun by Runge and Kutta's method.
 
     The linear multistep method on the outputs, then the paper's transfer part, which is DDIM's step.
-    As diffusers has it with `skip_prk_steps`: the raw outputs are extrapolated, also those of v models; the
-    first step is made twice, the second time with the mean of the outputs at both its ends.
+    As diffusers has it: the raw outputs are extrapolated, also those of v models. PLMS makes its first step twice, the
+    second time with the mean of the outputs at both its ends. Runge and Kutta's method takes four calls a step, and
+    where a run starts late it still goes by the first timesteps of the full one.
     """
     outputs: list[Array] = []
-    last = len(walk.schedule.alphas_cumprod) - 1
-    stride = (last + 1) // max(1, len(walk.times) - 1)
-    first = x
+    runge_kutta = 0 if walk.schedule.settings.skip_prk_steps else 12
     for index in walk.calls:
-        time = walk.times[index]
+        time, made = walk.times[index], index - walk.start
         predicted = denoise(x, time)
-        level, reached = time.level, time.next
-        if index - walk.start == 1:
-            output = (predicted.output + outputs[-1]) / 2
-            x, level, reached = first, walk.schedule.level(min(int(time.t) + stride, last)), level
+        if made < runge_kutta:
+            if made % 4 == 0:
+                first, slope, outputs = x, np.zeros_like(x), [*outputs[-3:], predicted.output]
+            slope = slope + np.float32((1 / 6, 1 / 3, 1 / 3, 1 / 6)[made % 4]) * predicted.output
+            output = slope if made % 4 == 3 else predicted.output
+            level, reached = walk.times[made // 4 * 4].level, _prk_level(walk, index, made)
+        elif made == 1 and not runge_kutta:
+            output, level, reached = (predicted.output + outputs[-1]) / 2, _level_before(walk, time), time.level
         else:
-            outputs = [*outputs[-3:], predicted.output]
-            weights = ADAMS_BASHFORTH[len(outputs)]
-            output = np.zeros_like(predicted.output)
-            for weight, past in zip(weights, reversed(outputs), strict=True):
-                output = output + np.float32(weight) * past
-        extrapolated = walk.schedule.read(output, x, level)
+            first, outputs = x, [*outputs[-3:], predicted.output]
+            output, level, reached = _adams_bashforth(outputs), time.level, time.next
+        extrapolated = walk.schedule.read(output, first, level)
         x = constrain(reached.mix(extrapolated.x0, extrapolated.noise), walk.held(index))
         yield walk.step(index, x, predicted.x0)
+
+
+def _adams_bashforth(outputs: list[Array]) -> Array:
+    output = np.zeros_like(outputs[-1])
+    for weight, past in zip(ADAMS_BASHFORTH[len(outputs)], reversed(outputs), strict=True):
+        output = output + np.float32(weight) * past
+    return output
+
+
+def _level_before(walk: Walk, time: Time) -> Level:
+    """The level one stride above `time`'s."""
+    last = len(walk.schedule.alphas_cumprod) - 1
+    return walk.schedule.level(min(int(time.t) + (last + 1) // max(1, len(walk.times) - 1), last))
+
+
+def _prk_level(walk: Walk, index: int, made: int) -> Level:
+    """Where a call of Runge and Kutta's method goes: half a stride down from its timestep, or to that itself."""
+    half = len(walk.schedule.alphas_cumprod) // (len(walk.times) - 9) // 2
+    return walk.schedule.level(int(walk.times[index].t) - (0 if made % 2 else half))
 
 
 def lms(

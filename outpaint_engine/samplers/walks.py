@@ -1,9 +1,10 @@
 """Which timesteps and noise levels each family of samplers visits: functions (schedule, steps, strength) -> Walk.
 
 They follow diffusers' `set_timesteps` and its inpaint pipeline's `get_timesteps`: of `steps` steps the last
-int(steps * strength) are run (here at least one).
+int(steps * strength) are run (here at least one). What a scheduler's settings say is in `schedule.settings`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,15 +13,13 @@ from ..errors import EngineSetError
 from ..schedule import CLEAN, Level, NoiseSchedule, Time
 from ..tensors import Array
 from .loop import Walk
+from .sigmas import spread, whole_lambdas
 
 __all__ = [
     "Plan",
     "consistency_walk",
     "dpm_walk",
-    "karras_dpm_walk",
-    "linear_dpm_walk",
     "listed_walk",
-    "midpoint_ancestral_walk",
     "midpoint_walk",
     "plms_walk",
     "sigma_walk",
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 Plan = Callable[[NoiseSchedule, int, float], Walk]
-RHO = 7.0
 
 
 def strided_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
@@ -46,22 +44,39 @@ def listed_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
 
 
 def plms_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
-    """PNDM without Runge-Kutta: as DDIM's, with the second timestep visited twice."""
+    """PNDM: as DDIM's, with the second timestep visited twice, or begun by Runge and Kutta's method, see `pndm`.
+
+    Raises:
+        EngineSetError: fewer than four steps, with Runge and Kutta's.
+    """
     timesteps = schedule.timesteps(steps)
-    timesteps = np.insert(timesteps, 1, timesteps[1]) if steps > 1 else timesteps
+    if not schedule.settings.skip_prk_steps:
+        if steps < 4:
+            raise EngineSetError(
+                "PNDM needs 4 steps or more where scheduler_config.json does not set skip_prk_steps to true."
+            )
+        half = len(schedule.alphas_cumprod) // steps // 2
+        pairs = (timesteps[:4].repeat(2) + np.tile([half, 0], 4))[1:]
+        timesteps = np.concatenate([pairs.repeat(2)[1:-1], timesteps[3:]])
+    elif steps > 1:
+        timesteps = np.insert(timesteps, 1, timesteps[1])
     return Walk(schedule, _strided(schedule, timesteps, steps), _skipped(steps, strength))
 
 
 def consistency_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
-    """LCM: evenly chosen from the 50 timesteps of its distillation, whatever the schedule's spacing.
+    """LCM and TCD: evenly chosen from the timesteps of the distillation, whatever the schedule's spacing.
 
     Raises:
-        EngineSetError: more than 50 steps.
+        EngineSetError: more steps than those.
     """
-    distilled = 50
+    distilled, count = schedule.settings.original_inference_steps, len(schedule.alphas_cumprod)
+    if distilled > count:
+        raise EngineSetError(f"original_inference_steps {distilled} in scheduler_config.json is over {count}.")
     if steps > distilled:
-        raise EngineSetError(f"LCM was distilled to {distilled} timesteps; {steps} steps were asked for.")
-    origin = np.arange(distilled, 0, -1) * (len(schedule.alphas_cumprod) // distilled) - 1
+        raise EngineSetError(
+            f"The model was distilled to {distilled} timesteps (original_inference_steps); {steps} were asked for."
+        )
+    origin = np.arange(distilled, 0, -1) * (count // distilled) - 1
     timesteps = origin[np.linspace(0, distilled, steps, endpoint=False).astype(int)]
     levels = [*(schedule.level(int(t)) for t in timesteps), CLEAN]
     return Walk(schedule, _times(timesteps, levels), _skipped(steps, strength))
@@ -82,57 +97,16 @@ def trial_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
 
 
 def midpoint_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
-    """DPM2 Karras: midpoints in log sigma between Karras' sigmas."""
-    return _with_midpoints(schedule, steps, strength, lambda sigmas: sigmas[1:-1])
+    """DPM2: pairs of calls at a listed sigma (whose `next` is the midpoint) and at the midpoint; the last has no pair.
 
-
-def midpoint_ancestral_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
-    """DPM2 a Karras: midpoints between a sigma and the one that an ancestral step goes down to."""
-
-    def down(sigmas: Array) -> Array:
-        here, after = sigmas[:-2], sigmas[1:-1]
-        return after**2 / here
-
-    return _with_midpoints(schedule, steps, strength, down)
-
-
-def dpm_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
-    """DPM++ 2M, UniPC: x of variance 1; the spacing is made for one step more, whose last is left out."""
-    count = len(schedule.alphas_cumprod)
-    if schedule.timestep_spacing == "linspace":
-        return linear_dpm_walk(schedule, steps, strength)
-    if schedule.timestep_spacing == "leading":
-        timesteps = np.arange(steps, 0, -1) * (count // (steps + 1)) + schedule.steps_offset
-    else:
-        timesteps = schedule.timesteps(steps)
-    return _dpm(schedule, np.minimum(timesteps, count - 1), strength)
-
-
-def linear_dpm_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
-    """DPM++ 2S: always evenly spaced, whatever the schedule says."""
-    timesteps = np.linspace(0, len(schedule.alphas_cumprod) - 1, steps + 1).round()[:0:-1].astype(int)
-    return _dpm(schedule, timesteps, strength)
-
-
-def karras_dpm_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
-    """DPM++ 2M Karras: Karras' sigmas over the whole schedule, timesteps rounded."""
-    sigmas = _karras(schedule.sigmas[-1], schedule.sigmas[0], steps)
-    timesteps = schedule.time_of(sigmas).round()
-    return Walk(schedule, _times(timesteps, _preserving(_closed(sigmas))), _skipped(steps, strength))
-
-
-def _dpm(schedule: NoiseSchedule, timesteps: Array, strength: float) -> Walk:
-    levels = _preserving(_closed(schedule.sigma_at(timesteps)))
-    return Walk(schedule, _times(timesteps, levels), _skipped(len(timesteps), strength))
-
-
-def _with_midpoints(schedule: NoiseSchedule, steps: int, strength: float, reached: Callable[[Array], Array]) -> Walk:
-    """Pairs of calls: at a listed sigma (whose `next` is the midpoint) and at the midpoint; the last has no pair."""
-    _, sigmas = _sigmas(schedule, steps)
-    sigmas = _closed(_karras(sigmas[0], sigmas[-2], steps))
-    midpoints = np.sqrt(sigmas[:-2] * reached(sigmas))
-    timesteps, between = schedule.time_of(sigmas[:-1]).round(), schedule.time_of(midpoints)
-    levels, halfway = _exploding(sigmas), _exploding(midpoints)
+    Midpoints are in log sigma, to the next sigma or, in DPM2 a, to the one that an ancestral step goes down to.
+    """
+    timesteps, sigmas = _sigmas(schedule, steps)
+    reached = sigmas[1:-1]
+    if schedule.settings.kind == "KDPM2AncestralDiscreteScheduler":
+        reached = reached**2 / sigmas[:-2]
+    midpoints = np.sqrt(sigmas[:-2] * reached)
+    between, levels, halfway = schedule.time_of(midpoints), _exploding(sigmas), _exploding(midpoints)
     times = []
     for n, middle in enumerate(halfway):
         times += [Time(float(timesteps[n]), levels[n], middle), Time(float(between[n]), middle, levels[n + 1])]
@@ -140,31 +114,73 @@ def _with_midpoints(schedule: NoiseSchedule, steps: int, strength: float, reache
     return _karras_walk(schedule, tuple(times), 2 * _skipped(steps, strength))
 
 
+def dpm_walk(schedule: NoiseSchedule, steps: int, strength: float) -> Walk:
+    """DPM Multi and Single, UniPC, DEIS: x of variance 1; the spacing is one step finer, and its last is left out."""
+    s, whole = schedule.settings, schedule.sigmas
+    sigmas = whole_lambdas(schedule, steps) if s.use_lu_lambdas and not s.use_karras_sigmas else None
+    if sigmas is None:
+        sigmas = spread(s, whole[-1], whole[0], steps)
+    last = whole[0]
+    if sigmas is None:
+        timesteps = _dpm_timesteps(schedule, steps)
+        sigmas = schedule.sigma_at(timesteps)
+    else:
+        timesteps = schedule.time_of(sigmas)
+        if s.use_karras_sigmas or s.use_lu_lambdas:
+            cosine = s.kind == "DPMSolverMultistepScheduler" and s.beta_schedule == "squaredcos_cap_v2"
+            timesteps = timesteps if cosine else timesteps.round()
+        if s.kind in ("UniPCMultistepScheduler", "DEISMultistepScheduler"):
+            last = sigmas[-1]
+    ends_clean = s.final_sigmas_type == "zero" and s.kind != "DEISMultistepScheduler"
+    levels = _preserving(_followed_by(0.0 if ends_clean else last, sigmas))
+    # diffusers keeps whole timesteps, cut off rather than rounded.
+    return Walk(schedule, _times(np.trunc(timesteps), levels), _skipped(steps, strength))
+
+
+def _dpm_timesteps(schedule: NoiseSchedule, steps: int) -> Array:
+    s, count = schedule.settings, len(schedule.alphas_cumprod)
+    # lambda_min_clipped leaves out the noisiest timesteps.
+    top = count - int(np.searchsorted(-np.log(schedule.sigmas[::-1]), s.lambda_min_clipped))
+    if s.timestep_spacing == "linspace":
+        return np.linspace(0, top - 1, steps + 1).round()[:0:-1].astype(int)
+    if s.timestep_spacing == "leading":
+        return np.minimum(np.arange(steps, 0, -1) * (top // (steps + 1)) + s.steps_offset, count - 1)
+    # arange's step is not exact and can give one entry too many.
+    return np.arange(top, 0, -count / steps).round()[:steps].astype(int) - 1
+
+
 def _karras_walk(schedule: NoiseSchedule, times: tuple[Time, ...], start: int) -> Walk:
     """Leading spacing starts from the deviation of x at the largest sigma; the others from that sigma itself."""
     largest = times[0].level
-    return Walk(schedule, times, start, largest.scale if schedule.timestep_spacing == "leading" else largest.noise)
+    leading = schedule.settings.timestep_spacing == "leading"
+    return Walk(schedule, times, start, largest.scale if leading else largest.noise)
 
 
 def _sigmas(schedule: NoiseSchedule, steps: int) -> tuple[Array, Array]:
-    """Timesteps, and their sigmas followed by 0."""
-    if schedule.timestep_spacing == "linspace":
-        timesteps = np.linspace(0, len(schedule.alphas_cumprod) - 1, steps)[::-1].astype(np.float32)
+    """Timesteps, and their sigmas followed by the last level's."""
+    s, whole = schedule.settings, schedule.sigmas
+    if s.timestep_spacing == "linspace":
+        timesteps = np.linspace(0, len(whole) - 1, steps)[::-1].astype(np.float32)
     else:
         timesteps = schedule.timesteps(steps)
-    return timesteps, _closed(schedule.sigma_at(timesteps))
+    sigmas = schedule.sigma_at(timesteps)
+    if s.interpolation_type == "log_linear":
+        # One sigma more than timesteps, and the last step goes to it.
+        sigmas = np.exp(np.linspace(math.log(whole[-1]), math.log(whole[0]), steps + 1))
+    between = spread(s, sigmas[0], sigmas[-1], steps)
+    if between is not None:
+        sigmas, timesteps = between, schedule.time_of(between)
+        if s.use_karras_sigmas and s.kind.startswith("KDPM2"):
+            timesteps = timesteps.round()
+    if s.timestep_type == "continuous" and s.prediction_type == "v_prediction":
+        timesteps = 0.25 * np.log(sigmas[:steps])
+    return timesteps, _followed_by(0.0 if s.final_sigmas_type == "zero" else whole[0], sigmas)[: steps + 1]
 
 
-def _karras(largest: float, smallest: float, steps: int) -> Array:
-    """Equation (5) of Karras et al. 2022 (arXiv 2206.00364), with rho = 7."""
-    ends = largest ** (1 / RHO), smallest ** (1 / RHO)
-    return np.linspace(*ends, steps) ** RHO
-
-
-def _closed(sigmas: Array) -> Array:
+def _followed_by(last: float, sigmas: Array) -> Array:
     if not (np.diff(sigmas) < 0).all():
         raise EngineSetError(f"{len(sigmas)} steps are too many for this scheduler: two would be at the same noise.")
-    return np.append(sigmas, 0.0)
+    return np.append(sigmas, last)
 
 
 def _exploding(sigmas: Array) -> list[Level]:

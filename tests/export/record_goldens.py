@@ -5,8 +5,8 @@ Run from the repository's root with the extra `export` installed (LMS needs scip
     python -m tests.export.record_goldens            everything
     python -m tests.export.record_goldens steps      one part, see `PARTS`
 
-It writes tests/goldens/: the tiny engine sets, parity.npz, steps.npz, trajectories.npz, noise.npz, clip_tokens.json
-(which needs CLIP's byte-pair table, see tests/clip_table.py), and versions.json.
+It writes tests/goldens/: the tiny engine sets, parity.npz, steps.npz, trajectories.npz, configs.npz, noise.npz,
+clip_tokens.json (which needs CLIP's byte-pair table, see tests/clip_table.py), and versions.json.
 """
 
 import json
@@ -29,7 +29,7 @@ from ..latent_steps import step_sums
 from ..parity_cases import CHANNELS, cases, trajectory_cases
 from ..varied_prompts import varied_prompts
 from .tiny_models import sources
-from .trajectories import outpaint_steps, record_trajectories
+from .trajectories import outpaint_steps, record_configs, record_trajectories
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 RECORDED_PROMPTS = 200
@@ -51,7 +51,7 @@ def record_parity() -> None:
         pipeline = reference_pipeline(tiny)
         for case in cases():
             if case.channels == channels:
-                pipeline.scheduler = reference_scheduler(case.scheduler, case.schedule)
+                pipeline.scheduler = reference_scheduler(case.scheduler, case.config)
                 answers[f"{case}|latents"], answers[f"{case}|pixels"] = outpaint(pipeline, case.request)
     np.savez_compressed(GOLDENS / "parity.npz", **answers)
 
@@ -63,7 +63,7 @@ def record_steps() -> None:
         pipeline = reference_pipeline(tiny)
         for case in trajectory_cases():
             if case.channels == channels:
-                answers[str(case)] = step_sums(outpaint_steps(pipeline, case.request, case.schedule)[0])
+                answers[str(case)] = step_sums(outpaint_steps(pipeline, case.request, case.config)[0])
     np.savez_compressed(GOLDENS / "steps.npz", **answers)
 
 
@@ -104,6 +104,7 @@ PARTS = {
     "parity": record_parity,
     "steps": record_steps,
     "trajectories": record_trajectories,
+    "configs": record_configs,
     "tokens": record_tokens,
     "noise": record_noise,
 }

@@ -15,7 +15,7 @@ from demo_model.scenes import KINDS, TIMES, draw, scenes
 from outpaint_export.errors import DestinationError
 from torch import Tensor, nn
 
-from outpaint_engine.schedule import NoiseSchedule
+from outpaint_engine.samplers import find_scheduler
 
 
 def test_a_scene_is_the_same_at_every_drawing_and_others_differ() -> None:
@@ -58,7 +58,7 @@ def test_a_mask_leaves_one_known_rectangle_or_nothing() -> None:
 
 
 def test_the_demos_schedule_ends_in_pure_noise_and_starts_there() -> None:
-    schedule = NoiseSchedule.from_config(dict(new_scheduler().config))
+    schedule = find_scheduler("DDIM").schedule(dict(new_scheduler().config))
     assert schedule.level(int(schedule.timesteps(25)[0])).signal == 0
 
 

@@ -31,7 +31,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory, inpainting_set: Path) -> dic
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_latents_and_pixels_equal_diffusers(sides: dict[int, Side], case: Case) -> None:
     pipe, reference = sides[case.channels]
-    reference.scheduler = reference_scheduler("DDIM", case.schedule)
+    reference.scheduler = reference_scheduler("DDIM", case.config)
     pipe = scheduled(pipe, case)
     found = pipe(case.request).latents
     assert figures((found, decoded(pipe, found)), outpaint(reference, case.request)).keeps(BOUNDS["fp32"])

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from outpaint_export.parity.fidelity import BOUNDS, decoded, figures
-from outpaint_export.parity.reference import SCHEDULERS, not_comparable, reference_pipeline
+from outpaint_export.parity.reference import not_comparable, reference_pipeline
 
 from outpaint_engine import OutpaintPipeline
 
 from ..latent_steps import largest_error, latents_of_steps
-from ..parity_cases import CHANNELS, Case, scheduled, trajectory_cases
+from ..parity_cases import CHANNELS, SCHEDULERS, Case, scheduled, trajectory_cases
 from .tiny_models import sources
 from .trajectories import outpaint_steps
 
@@ -42,12 +42,12 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Side]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_step_and_the_picture_equal_diffusers(sides: dict[int, Side], case: Case) -> None:
-    if reason := not_comparable(case.scheduler, case.schedule):
+    if reason := not_comparable(case.scheduler):
         pytest.skip(reason)
     pipe, reference = sides[case.channels]
     pipe = scheduled(pipe, case)
     found = latents_of_steps(pipe.steps(case.request))
-    expected, picture = outpaint_steps(reference, case.request, case.schedule)
+    expected, picture = outpaint_steps(reference, case.request, case.config)
     assert largest_error(found, expected) < 1e-4
     last = found[-1:]
     assert figures((last, decoded(pipe, last)), (expected[-1:], picture)).keeps(BOUNDS["fp32"])
@@ -56,5 +56,5 @@ def test_every_step_and_the_picture_equal_diffusers(sides: dict[int, Side], case
 def test_ddim_with_eta_equals_diffusers(sides: dict[int, Side]) -> None:
     pipe, reference = sides[4]
     request = dataclasses.replace(Case(4, 0.75, 7.5, (64, 64), 10).request, eta=0.8)
-    expected, _ = outpaint_steps(reference, request, {})
+    expected, _ = outpaint_steps(reference, request, Case(4, 0.75, 7.5, (64, 64), 10).config)
     assert largest_error(latents_of_steps(pipe.steps(request)), expected) < 1e-4

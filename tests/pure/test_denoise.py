@@ -5,8 +5,11 @@ import pytest
 
 from outpaint_engine import NumericalError
 from outpaint_engine.denoise import Guidance, denoiser, guided, guided_calls, hold_known, with_mask_channels
+from outpaint_engine.samplers import find_scheduler
 from outpaint_engine.samplers.walks import strided_walk
-from outpaint_engine.schedule import CLEAN, Level, NoiseSchedule
+from outpaint_engine.schedule import CLEAN, Level
+
+from ..parity_cases import SD15
 
 X = np.ones((1, 4, 2, 2), np.float32)
 RESCALED = [-7.772109, 1.752132, -0.68567, 3.090874]
@@ -97,7 +100,7 @@ def test_the_held_region_is_the_known_latents_at_the_current_noise() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_value_that_is_not_finite_stops_the_run_and_names_the_step(bad: float) -> None:
-    schedule = NoiseSchedule.from_config({})
+    schedule = find_scheduler("DDIM").schedule(SD15)
     outputs = iter([X, X * bad])
     denoise = denoiser(lambda x, t: next(outputs), schedule)
     times = strided_walk(schedule, 2, 1.0).times

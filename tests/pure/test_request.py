@@ -40,7 +40,7 @@ REFUSED = [
     ({"guidance_interval": (0.2, 2)}, "the end of guidance_interval must be a number from 0 to 1, not 2."),
     ({"guidance_interval": (0.8, 0.2)}, "guidance_interval must not end before it begins: 0.8 is after 0.2."),
     ({"eta": 2}, "eta must be a number from 0 to 1"),
-    ({"eta": 0.5, "scheduler": "Euler"}, "eta is DDIM's randomness: leave it at 0 with Euler, not 0.5."),
+    ({"eta": 0.5, "scheduler": "Euler"}, "eta is for DDIM and TCD: leave it at 0 with Euler, not 0.5."),
 ]
 
 

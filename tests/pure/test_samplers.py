@@ -1,59 +1,61 @@
 """Every scheduler, against diffusers' trajectories on a toy model, and against its own definition."""
 
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from outpaint_engine import EngineSetError
-from outpaint_engine.denoise import denoiser, hold_known
+from outpaint_engine.denoise import denoiser
 from outpaint_engine.noise import TorchNoise
-from outpaint_engine.samplers import SCHEDULERS, Scheduler, find_scheduler
-from outpaint_engine.schedule import NoiseSchedule, Prediction, Time
+from outpaint_engine.samplers import SCHEDULERS, SPREADS, Scheduler, find_scheduler
+from outpaint_engine.schedule import Prediction, Time
+from outpaint_engine.scheduler_config import KINDS
 
-from .toy_model import SHAPE, toy_mask, toy_output
+from ..latent_steps import estimated_error
+from ..parity_cases import CONFIGS, SD15, config_cases
+from ..parity_cases import SCHEDULERS as RECORDED
+from .toy_model import SHAPE, relative_error, toy_output, toy_trajectory
 
-GOLDENS = dict(np.load(Path(__file__).parents[1] / "goldens" / "trajectories.npz"))
+FOLDER = Path(__file__).parents[1] / "goldens"
+GOLDENS = dict(np.load(FOLDER / "trajectories.npz"))
 NAMES = [scheduler.name for scheduler in SCHEDULERS]
 
 
 @pytest.mark.parametrize("key", GOLDENS)
 def test_every_step_equals_diffusers(key: str) -> None:
     name, kind, steps, strength, eta, masked = key.split("|")
-    assert relative_error(name, kind, int(steps), float(strength), float(eta), masked == "masked") < 1e-4
-
-
-def relative_error(name: str, kind: str, steps: int, strength: float, eta: float, masked: bool) -> float:
-    """The largest, over the steps, of the largest difference over the largest value."""
-    scheduler = find_scheduler(name)
-    schedule = NoiseSchedule.from_config({"prediction_type": kind})
-    walk = scheduler.plan(schedule, steps, strength)
-    draw = TorchNoise(7)
-    known, start = draw.normal(SHAPE), draw.normal(SHAPE)
-    sample = partial(scheduler.sample, eta=eta) if eta else scheduler.sample
-    options = {"constrain": hold_known(known, start, toy_mask())} if masked else {}
-    run = sample(
-        denoiser(toy_output, schedule),
-        walk.begin(start, known if strength < 1 else None),
-        walk,
-        noise=lambda: draw.normal(SHAPE),
-        **options,
-    )
-    found = np.stack([step.x[0, :, 0] for step in run])
-    expected = GOLDENS[f"{name}|{kind}|{steps}|{strength}|{eta}|{'masked' if masked else 'free'}"]
-    assert found.shape == expected.shape
-    axes = (1, 2)
-    return float((np.abs(found - expected).max(axes) / np.abs(expected).max(axes)).max())
+    config = {**SD15, "prediction_type": kind}
+    found = toy_trajectory(name, config, int(steps), float(strength), float(eta), masked == "masked")
+    assert relative_error(found, GOLDENS[key]) < 1e-4
 
 
 def test_every_scheduler_is_compared_in_every_case() -> None:
     cases = {tuple(key.split("|")[1:4]) + (key.split("|")[5],) for key in GOLDENS}
     assert len(cases) == 2 * 3 * 3 * 2
-    assert {key.split("|")[0] for key in GOLDENS} == set(NAMES)
-    assert len(GOLDENS) == len(cases) * (len(NAMES) + 1)  # DDIM with eta 0 and 1
+    assert {key.split("|")[0] for key in GOLDENS} == set(RECORDED)
+    assert len(GOLDENS) == len(cases) * (len(RECORDED) + 1)  # DDIM with eta 0 and 1
 
 
+def recorded_configs() -> dict[tuple[str, str, int], np.ndarray]:
+    with np.load(FOLDER / "configs.npz") as stored:
+        ends = np.cumsum(stored["calls"])[:-1]
+        return dict(zip(config_cases(), np.split(stored["sums"], ends), strict=True))
+
+
+CONFIG_SUMS = recorded_configs()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("name", [*RECORDED, "DEIS", "TCD", "auto"])
+def test_every_step_over_every_public_config_equals_diffusers(config: str, name: str) -> None:
+    for steps in (10, 25):
+        found = toy_trajectory(name, CONFIGS[config], steps)
+        assert estimated_error(found, CONFIG_SUMS[config, name, steps]) < 1e-4
+
+
+KNOW_ZERO_SNR = [each.name for each in SCHEDULERS if "rescale_betas_zero_snr" in KINDS[each.kind].keys]
 SEGMIND = ("DDIM", "DPM Multi", "DPM Single", "Euler a", "Euler", "Heun", "DPM2 a Karras", "DPM2 Karras", "LMS", "PNDM")
 
 
@@ -69,12 +71,20 @@ def test_no_two_schedulers_share_a_name() -> None:
     ]
 
 
+@pytest.mark.parametrize("word", SPREADS)
+def test_a_word_behind_a_name_spreads_the_sigmas(word: str) -> None:
+    assert find_scheduler(f"euler_{word}").schedule(SD15).settings == replace(
+        find_scheduler("Euler").schedule(SD15).settings, **{SPREADS[word]: True}
+    )
+    assert find_scheduler(f"DDIM {word}") is None
+
+
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=NAMES)
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 def test_every_scheduler_runs_on_every_schedule(scheduler: Scheduler, spacing: str, kind: str) -> None:
-    config = {"prediction_type": kind, "timestep_spacing": spacing, "rescale_betas_zero_snr": kind == "v_prediction"}
-    schedule = NoiseSchedule.from_config(config)
+    changes = {"prediction_type": kind, "timestep_spacing": spacing, "rescale_betas_zero_snr": kind == "v_prediction"}
+    schedule = scheduler.schedule({**SD15, **changes})
     for steps, strength in ((1, 1.0), (2, 1.0), (5, 0.5)):
         x = TorchNoise(0).normal(SHAPE)
         walk = scheduler.plan(schedule, steps, strength)
@@ -87,9 +97,10 @@ def test_every_scheduler_runs_on_every_schedule(scheduler: Scheduler, spacing: s
         assert np.isfinite(taken[-1].x).all()
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=NAMES)
-def test_a_model_that_knows_the_picture_is_led_to_it(scheduler: Scheduler) -> None:
-    schedule = NoiseSchedule.from_config({"set_alpha_to_one": True})
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("DEIS", "TCD")])  # end with some noise
+def test_a_model_that_knows_the_picture_is_led_to_it(name: str) -> None:
+    scheduler = find_scheduler(name)
+    schedule = scheduler.schedule({**SD15, "set_alpha_to_one": True})
     rng = np.random.default_rng(0)
     x0, eps = rng.standard_normal((2, *SHAPE)).astype(np.float32)
 
@@ -101,10 +112,10 @@ def test_a_model_that_knows_the_picture_is_led_to_it(scheduler: Scheduler) -> No
     assert np.abs(last.x - x0).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "DPM2 a Karras"])  # needs 25 steps
+@pytest.mark.parametrize("name", KNOW_ZERO_SNR)
 def test_four_steps_from_pure_noise_add_nothing_that_the_pictures_do_not_hold(name: str) -> None:
-    config = {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}
-    schedule, scheduler, draw = NoiseSchedule.from_config(config), find_scheduler(name), TorchNoise(0)
+    scheduler, draw = find_scheduler(name), TorchNoise(0)
+    schedule = scheduler.schedule(CONFIGS["sd21-ddim-v-zero-snr"])
     mean, deviation, shape = 1.0, 0.5, (1, 4, 32, 32)
 
     def every_picture(x: np.ndarray, time: Time) -> Prediction:
@@ -129,26 +140,26 @@ def test_a_sampler_that_is_left_after_one_step_has_called_the_model_once(schedul
         calls.append(time)
         return Prediction(x, x, x)
 
-    walk = scheduler.plan(NoiseSchedule.from_config({}), 5, 1.0)
+    walk = scheduler.plan(scheduler.schedule(SD15), 5, 1.0)
     zeros = np.zeros(SHAPE, np.float32)
     next(iter(scheduler.sample(counting, zeros, walk, noise=lambda: zeros)))
     assert len(calls) == 1
 
 
 def test_a_sampler_that_draws_noise_asks_for_its_source() -> None:
-    schedule = NoiseSchedule.from_config({})
     scheduler = find_scheduler("Euler a")
+    schedule = scheduler.schedule(SD15)
     walk = scheduler.plan(schedule, 5, 1.0)
     with pytest.raises(ValueError, match="give it `noise`"):
         next(scheduler.sample(denoiser(toy_output, schedule), np.zeros(SHAPE, np.float32), walk))
 
 
-@pytest.mark.parametrize("name", ["DPM Multi", "DPM Single", "LMS"])
+@pytest.mark.parametrize("name", ["DPM Single", "DEIS"])
 def test_steps_that_would_be_at_the_same_noise_are_refused(name: str) -> None:
     with pytest.raises(EngineSetError, match="1000 steps are too many for this scheduler"):
-        find_scheduler(name).plan(NoiseSchedule.from_config({}), 1000, 1.0)
+        find_scheduler(name).plan(find_scheduler(name).schedule(SD15), 1000, 1.0)
 
 
 def test_more_steps_than_lcm_was_distilled_to_are_refused() -> None:
-    with pytest.raises(EngineSetError, match="50 timesteps; 51 steps"):
-        find_scheduler("LCM").plan(NoiseSchedule.from_config({}), 51, 1.0)
+    with pytest.raises(EngineSetError, match=r"50 timesteps \(original_inference_steps\); 51 were"):
+        find_scheduler("LCM").plan(find_scheduler("LCM").schedule(SD15), 51, 1.0)

@@ -5,7 +5,7 @@ and the runtime takes the maximum, so a request's placement and `mask_expand` ha
 """
 
 import importlib.util
-import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,50 +19,66 @@ from outpaint_engine import OutpaintRequest, plan
 from outpaint_engine.infill import choose_infill, infill
 from outpaint_engine.tensors import Array
 
-from ..sources import sd15
 from ..sources.checkpoint import Sources
 
-__all__ = ["SCHEDULERS", "filled_canvas", "not_comparable", "outpaint", "reference_pipeline", "reference_scheduler"]
+__all__ = [
+    "SCHEDULERS",
+    "filled_canvas",
+    "loaded_scheduler",
+    "not_comparable",
+    "outpaint",
+    "reference_pipeline",
+    "reference_scheduler",
+]
 
-KARRAS = {"use_karras_sigmas": True}
 SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "DDIM": ("DDIMScheduler", {}),
     "DPM Multi": ("DPMSolverMultistepScheduler", {}),
-    "DPM Multi Karras": ("DPMSolverMultistepScheduler", KARRAS),
     "DPM Single": ("DPMSolverSinglestepScheduler", {}),
     "Euler a": ("EulerAncestralDiscreteScheduler", {}),
     "Euler": ("EulerDiscreteScheduler", {}),
     "Heun": ("HeunDiscreteScheduler", {}),
-    "DPM2 a Karras": ("KDPM2AncestralDiscreteScheduler", KARRAS),
-    "DPM2 Karras": ("KDPM2DiscreteScheduler", KARRAS),
+    "DPM2 a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "DPM2": ("KDPM2DiscreteScheduler", {}),
     "LMS": ("LMSDiscreteScheduler", {}),
-    "PNDM": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "PNDM": ("PNDMScheduler", {}),
     "DDPM": ("DDPMScheduler", {}),
     "UniPC": ("UniPCMultistepScheduler", {}),
     "DPM++ 2M SDE": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "DEIS": ("DEISMultistepScheduler", {}),
     "LCM": ("LCMScheduler", {}),
+    "TCD": ("TCDScheduler", {}),
 }
-"""The runtime's name -> diffusers' class, and what its config gets beyond the checkpoint's."""
+"""The runtime's name -> diffusers' class, and what a user gives to its `from_config` beside the checkpoint's."""
+SPREADS = {"Karras": "use_karras_sigmas", "exponential": "use_exponential_sigmas", "beta": "use_beta_sigmas"}
+
+
+def loaded_scheduler(config: Mapping[str, Any]) -> Any:
+    """`pipe.scheduler` of diffusers' inpaint pipeline over a checkpoint with this scheduler config."""
+    own = getattr(diffusers, config["_class_name"]).from_config(dict(config))
+    parts = ("vae", "text_encoder", "tokenizer", "unet", "safety_checker", "feature_extractor")
+    with warnings.catch_warnings():
+        # It warns of what it changes in the config.
+        warnings.simplefilter("ignore", FutureWarning)
+        pipeline = StableDiffusionInpaintPipeline(**dict.fromkeys(parts), scheduler=own, requires_safety_checker=False)
+    return pipeline.scheduler
 
 
 def reference_scheduler(name: str, config: Mapping[str, Any]) -> Any:
-    """Diffusers' scheduler that goes by `name` here, over a checkpoint's scheduler `config`.
+    """Diffusers' scheduler that goes by `name` here: `X.from_config(pipe.scheduler.config)`, for "auto" that itself."""
+    loaded = loaded_scheduler(config)
+    if name == "auto":
+        return loaded
+    word = next((word for word in SPREADS if name.endswith(f" {word}")), "")
+    kind, own = SCHEDULERS[name.removesuffix(f" {word}")]
+    return getattr(diffusers, kind).from_config(loaded.config, **own, **({SPREADS[word]: True} if word else {}))
 
-    What `config` leaves out is Stable Diffusion 1.5's, as in the runtime, not the default of diffusers' class.
-    """
-    kind, own = SCHEDULERS[name]
-    stated = {key: value for key, value in config.items() if not key.startswith("_")}
-    return getattr(diffusers, kind).from_config({**sd15.SCHEDULER, **stated, **own})
 
-
-def not_comparable(name: str, config: Mapping[str, Any]) -> str | None:
-    """Why diffusers has nothing to compare `name` with over `config`; None where it has."""
-    kind = SCHEDULERS[name][0]
-    if kind == "LMSDiscreteScheduler" and importlib.util.find_spec("scipy") is None:
-        return f"diffusers' {kind} needs scipy, which is not installed"
-    option = "rescale_betas_zero_snr"
-    if config.get(option) and option not in inspect.signature(getattr(diffusers, kind).__init__).parameters:
-        return f"diffusers' {kind} does not know {option}"
+def not_comparable(name: str) -> str | None:
+    """Why diffusers' `name` cannot be run here; None where it can."""
+    needs_scipy = name.startswith("LMS") or name.endswith(" beta")
+    if needs_scipy and importlib.util.find_spec("scipy") is None:
+        return f"diffusers' {name} needs scipy, which is not installed"
     return None
 
 

@@ -119,7 +119,7 @@ def compare_runs(engines: EngineSet, sources: Sources, matrix: Matrix, report: R
     Raises:
         SourceError: no case is left.
     """
-    reasons = {name: not_comparable(name, sources.scheduler) for name in matrix.schedulers}
+    reasons = {name: not_comparable(name) for name in matrix.schedulers}
     left_out = {name: reason for name, reason in reasons.items() if reason}
     requests = [request for request in matrix.requests() if request.scheduler not in left_out]
     if not requests:

@@ -56,10 +56,17 @@ def open_folder(folder: Path, origin: Origin) -> Sources:
         text_encoder=lambda: _load(CLASSES["text_encoder"], folder / "text_encoder", variants["text_encoder"]),
         unet=lambda: _load(CLASSES["unet"], folder / "unet", variants["unet"]),
         vae=lambda: _load(CLASSES["vae"], folder / "vae", variants["vae"]),
-        scheduler=_read_json(folder / "scheduler" / "scheduler_config.json"),
+        scheduler=_scheduler(folder),
         tokenizer=read_tokenizer(folder / "tokenizer"),
         origin=origin,
     )
+
+
+def _scheduler(folder: Path) -> dict[str, Any]:
+    """The scheduler's configuration, of the class that model_index.json names, if it names one, as in diffusers."""
+    config, index = _read_json(folder / "scheduler" / "scheduler_config.json"), folder / "model_index.json"
+    named = _read_json(index).get("scheduler") if index.is_file() else None
+    return config | {"_class_name": named[1]} if isinstance(named, list) and len(named) == 2 else config
 
 
 def stored_variants(names: Iterable[str], weights: str) -> dict[str, list[str]]:

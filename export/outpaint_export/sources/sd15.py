@@ -41,17 +41,18 @@ VAE: dict[str, Any] = {
 }
 
 SCHEDULER: dict[str, Any] = {
-    "_class_name": "DDIMScheduler",
+    "_class_name": "PNDMScheduler",
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "prediction_type": "epsilon",
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
     "clip_sample": False,
-    "timestep_spacing": "leading",
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
 }
+"""What it leaves out is each scheduler's own default, as in diffusers."""
 
 
 def unet(in_channels: int) -> dict[str, Any]:

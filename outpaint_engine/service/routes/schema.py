@@ -24,7 +24,7 @@ from ...denoise import follows
 from ...errors import RequestError
 from ...noise import random_seed
 from ...request import MAX_SEED
-from ...samplers import SCHEDULERS, find_scheduler
+from ...samplers import find_scheduler, scheduler_names
 from ..configuration import Configuration
 from ..pictures.intake import picture_from
 from ..queue.jobs import Order
@@ -185,7 +185,7 @@ def _without_point(value: Any) -> Any:
 def _body_model(c: Configuration) -> type[BaseModel]:
     """The model of a body within these limits; what it does not know is ignored, as Segmind does."""
     side = _one_of(int, c.canvas_sides, "Canvas side in pixels.", c.canvas_sides.__contains__)
-    names = [scheduler.name for scheduler in SCHEDULERS]
+    names = list(scheduler_names())
     sampler = _one_of(str, names, "The sampler; usual aliases are taken too.", lambda name: bool(find_scheduler(name)))
     by_url = ", or its http or https address" * c.url_images
     fields: dict[str, Any] = {
