@@ -67,6 +67,7 @@ REFUSED = [
     (("text.png", "out.png", "--left", "16"), 5, "not a picture"),
     (("truncated.png", "out.png", "--left", "16"), 5, "damaged"),
     (("animated.gif", "out.png", "--left", "16"), 5, "animated"),
+    (("photo.png", "out.png", "--left", "16", "--embeddings", "text.png"), 5, "not a whole safetensors file"),
     (("nowhere.png", "out.png", "--left", "16"), 5, "No such file"),
     (("huge.png", "out.png", "--left", "16"), 5, "more than 50,000,000 pixels"),
     (("photo.png", "out.png", "--width", "100", "--height", "64"), 5, "the nearest are 96 or 104"),

@@ -32,6 +32,35 @@ def test_a_set_states_its_facts() -> None:
     assert len(opened.digest) == 64
 
 
+@pytest.mark.parametrize(
+    ("tokenizer", "positions", "length"),
+    [
+        (77, 77, 77),
+        (77, 248, 77),
+        (248, 248, 248),
+        (77, 32, 32),
+        (10**30, 248, 248),
+        (10**30, None, 77),
+        (None, 77, 77),
+    ],
+)
+def test_how_many_tokens_are_read_is_what_the_configs_say(
+    tokenizer: int | None, positions: int | None, length: int, copy: Path
+) -> None:
+    for file, key, value in (
+        ("tokenizer/tokenizer_config.json", "model_max_length", tokenizer),
+        ("text_encoder/config.json", "max_position_embeddings", positions),
+    ):
+        (copy / file).write_text(json.dumps({} if value is None else {key: value}))
+    assert EngineSet.open(copy, verify=False).text_length == length
+
+
+def test_a_text_encoder_without_room_for_a_word_is_refused(copy: Path) -> None:
+    (copy / "text_encoder" / "config.json").write_text('{"max_position_embeddings": 2}')
+    with pytest.raises(EngineSetError, match="a text encoder of 2 tokens has no room for a prompt"):
+        assert EngineSet.open(copy, verify=False).text_length
+
+
 def test_a_missing_folder_is_named_with_the_remedy() -> None:
     with pytest.raises(EngineSetError, match="no engine set at 'nowhere'.*outpaint-export onnx"):
         EngineSet.open("nowhere")

@@ -32,6 +32,12 @@ def test_canvases_of_the_same_shapes_count_once_and_an_unknown_graph_has_none() 
     assert part_shapes("unet", (), Bucket(512, 256), 8) == ()
 
 
+def test_a_text_is_as_long_as_the_text_encoder_reads() -> None:
+    inputs = [{"name": name, "dtype": "int64", "shape": ["B", "T"]} for name in ("input_ids", "attention_mask")]
+    found = part_shapes("text_encoder", inputs, Bucket(64, 64), 8, 32)
+    assert dict(found) == {"input_ids": (1, 32), "attention_mask": (1, 32)}
+
+
 def test_a_scalar_input_stays_one() -> None:
     inputs = [{"name": "timestep", "dtype": "int64", "shape": []}]
     assert part_shapes("unet", inputs, Bucket(64, 64), 8) == (("timestep", ()),)
