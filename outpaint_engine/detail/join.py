@@ -5,33 +5,33 @@ autoencoder makes of a tile by itself, or loses, cancels out. Tiles are faded in
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
 
 from ..canvas import Box
+from ..place import Placed
 from ..tensors import Array
 from .anchor import low_frequencies
-from .start import Start
+from .begin import paste
 from .tiles import FACTOR, Tile, Tiles
 
-__all__ = ["joined"]
+__all__ = ["join"]
 
 HELD = 16
 """Radius in pixels of what is taken back of a change: colours stay the composition's."""
 
 
-def joined(
-    start: Start, grid: Tiles, tiles: Sequence[Tile], change: Callable[[Tile], Array]
-) -> Generator[None, None, Array]:
-    """The picture, uint8 (height, width, 3); pauses after each tile.
+def join(
+    picture: Array, placed: Placed, grid: Tiles, tiles: Sequence[Tile], change: Callable[[Tile], Array]
+) -> Iterator[None]:
+    """Write what the tiles change into `picture`, uint8 (height, width, 3); pauses after each tile.
 
     `change` gives what a tile changes, float32 (height, width, 3) in levels of 255. Rows are finished as soon as no
     tile is left that touches them, so that only a few are held as floats.
     """
-    height, width = FACTOR * grid.height, FACTOR * grid.width
-    picture = np.empty((height, width, 3), np.uint8)
+    width = FACTOR * grid.width
     left = Counter(place for span in grid.rows for place in span.places.tolist())
     rows: dict[int, Array] = {}
     for span in grid.rows:
@@ -45,15 +45,14 @@ def joined(
         for first, count in _runs(done):
             changed = np.concatenate([rows.pop(place) for place in range(first, first + count)])
             box = Box(0, FACTOR * first, width, FACTOR * (first + count))
-            picture[box.top : box.bottom] = start.pasted(start.pixels(box) + changed, box)
-    return picture
+            paste(picture, picture[box.top : box.bottom] + changed, placed, box)
 
 
 def _add(rows: dict[int, Array], tile: Tile, change: Array) -> None:
     """Add a tile's change, without what is wide in it, by the tile's weights."""
     fine = change - low_frequencies(change.transpose(2, 0, 1), HELD).transpose(1, 2, 0)
     weights = tile.weights.repeat(FACTOR, 0).repeat(FACTOR, 1)
-    columns = (FACTOR * tile.columns.places[:, None] + np.arange(FACTOR)).ravel()
+    _, columns = tile.pixels
     for at, place in enumerate(tile.rows.places.tolist()):
         part = slice(FACTOR * at, FACTOR * (at + 1))
         rows[place][:, columns] += weights[part, :, None] * fine[part]

@@ -1,7 +1,7 @@
 """A run on a canvas larger than the model's size: composed at that size, enlarged, refined in tiles."""
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,10 @@ from ..quality import QualityReport, report, tile_edge_ratio
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun, Progress, StraightRun, pictures_per_call
 from ..samplers import Walk
-from ..tensors import Array
 from .at_size import placed_at, plan_at
+from .begin import begin
 from .levels import AUTO_FACTOR, factor, levels, work_size
 from .refine import Layout, Refinement, Sampling
-from .start import Start
 from .tiles import FACTOR
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class LargeRun(OutpaintRun):
         side = detail.work_size or native
         small = work_size(request.width, request.height, side)
         composed = replace(request, width=small[0], height=small[1], detail="off")
-        self._composition = StraightRun(models, composed, placed_at(placed, small), max_batch)
+        self.composition = StraightRun(models, composed, placed_at(placed, small), max_batch)
         refined = REFINED_LEVELS if detail.levels is None else detail.levels
         self._levels = levels(request.width, request.height, side, refined)
         tile = detail.tile or native
@@ -64,7 +63,7 @@ class LargeRun(OutpaintRun):
             if level.refined
         ]
         self._together = pictures_per_call(tile, tile, max_batch)
-        self.notes = (*self._composition.notes, self._approximation(small))
+        self.notes = (*self.composition.notes, self._approximation(small))
 
     def _approximation(self, small: tuple[int, int]) -> str:
         sizes = ", ".join(f"{level.width}x{level.height}" for level in self._levels if level.refined)
@@ -82,10 +81,10 @@ class LargeRun(OutpaintRun):
         above = self._request.num_images * sum(
             layout.pauses(len(self._walk(number).calls), self._together) for number, layout in enumerate(self._layouts)
         )
-        for composing in self._composition:
+        for composing in self.composition:
             progress = replace(composing, steps=composing.steps + above)
             yield progress
-        composed, finished = self._composition.result, []
+        composed, finished = self.composition.result, []
         for index in range(len(composed.images)):
             for shown in self._climb(composed, index, finished):
                 progress = replace(progress, step=progress.step + 1, pictures=range(index, index + 1), shown=shown)
@@ -100,15 +99,13 @@ class LargeRun(OutpaintRun):
         timings, image, tile_edges = composed.timings, composed.images[index], None
         for number, level in enumerate(self._levels):
             placed = placed_at(self._placed, level[:2])
-            start = Start(np.asarray(image), placed)
+            with timings.stage("enlarge"):
+                picture = begin(np.asarray(image), placed, self._request.color_match)
             if level.refined:
-                refinement = Refinement(self._models, self._layouts[number], start, self._together, timings)
-                pauses = refinement.run(self._sampling(number, composed.seeds[index]))
-                picture = yield from _showing(image, pauses)
+                refinement = Refinement(self._models, self._layouts[number], self._together, timings)
+                for _ in refinement.run(picture, placed, self._sampling(number, composed.seeds[index])):
+                    yield image
                 tile_edges = tile_edge_ratio(picture, placed.plan, *self._layouts[number].lines)
-            else:
-                with timings.stage("enlarge"):
-                    picture = start.whole()
             image = to_image(picture)
         with timings.stage("quality"):
             measured = report(picture, self._placed.canvas, self.plan)
@@ -125,18 +122,8 @@ class LargeRun(OutpaintRun):
         return Sampling(
             self._composition.sampler,
             self._walk(number),
-            *self._composition.embeddings(),
+            *self.composition.embeddings(),
             guidance_scale=1.0 if number else request.guidance_scale,
             anchor_radius=ANCHORS[min(number, 1)],
             draw=noise_source(request.noise, (seed + (number + 1) * SEED_STEP) % MAX_SEED),
         )
-
-
-def _showing(image: "Image", pauses: Generator[None, None, Array]) -> Generator["Image", None, Array]:
-    """`image` at every pause; returns what the pauses lead to."""
-    while True:
-        try:
-            next(pauses)
-        except StopIteration as end:
-            return end.value
-        yield image

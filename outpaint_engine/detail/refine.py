@@ -5,7 +5,7 @@ composition's low frequencies hold it (`anchor.py`).
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from ..canvas import Box, CanvasPlan, box_sum, dilated, latent_mask
 from ..components import Models
 from ..denoise import Guidance, denoiser, guided, hold_known
 from ..noise import NoiseSource
+from ..place import Placed
 from ..samplers import Constrain, Sampler, Walk
 from ..schedule import Level
 from ..start import to_model
@@ -22,8 +23,7 @@ from ..tensors import Array
 from ..timing import Timings
 from .anchor import anchored
 from .averaged import Averaged
-from .join import joined
-from .start import Start
+from .join import join
 from .tiles import FACTOR, Tile, Tiles, edges
 
 __all__ = ["Layout", "Refinement", "Sampling"]
@@ -90,13 +90,13 @@ class Layout:
 class Refinement:
     """One level of one picture; `together` tiles share a UNet call."""
 
-    def __init__(self, models: Models, layout: Layout, start: Start, together: int, timings: Timings) -> None:
-        self._models, self._layout, self._start, self._timings = models, layout, start, timings
+    def __init__(self, models: Models, layout: Layout, together: int, timings: Timings) -> None:
+        self._models, self._layout, self._timings = models, layout, timings
         self._together = together
 
-    def run(self, sampling: Sampling) -> Generator[None, None, Array]:
-        """The level's picture, uint8 (height, width, 3); pauses after every call of UNet, encoder and decoder."""
-        composition = yield from self._encoded()
+    def run(self, picture: Array, placed: Placed, sampling: Sampling) -> Iterator[None]:
+        """Refine `picture`, uint8 (height, width, 3), in place; pauses after calls of UNet, encoder and decoder."""
+        composition = yield from self._encoded(picture)
         latents = yield from self._sampled(composition, sampling)
 
         def change(tile: Tile) -> Array:
@@ -108,15 +108,16 @@ class Refinement:
             return 127.5 * (after - before)[0].transpose(1, 2, 0)
 
         layout = self._layout
-        return (yield from joined(self._start, layout.vae_grid, layout.decoded, change))
+        yield from join(picture, placed, layout.vae_grid, layout.decoded, change)
 
-    def _encoded(self) -> Generator[None, None, Array]:
+    def _encoded(self, picture: Array) -> Generator[None, None, Array]:
         """The latents (1, 4, h, w) of what the level begins with, where a tile needs them."""
         shape = self._layout.mask.shape[2:]
         total, weights = np.zeros((1, 4, *shape), np.float32), np.zeros(shape, np.float32)
         for tile in self._layout.encoded:
+            rows, columns = tile.pixels
             with self._timings.stage("vae_encoder"):
-                mean = self._models.vae_encoder.encode(to_model(self._start.pixels(tile.box))).mean
+                mean = self._models.vae_encoder.encode(to_model(picture[rows[:, None], columns])).mean
             total[..., *tile.index] += tile.weights * mean
             weights[tile.index] += tile.weights
             yield

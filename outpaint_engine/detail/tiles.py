@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..canvas import Box
 from ..tensors import Array
 
 __all__ = ["FACTOR", "Span", "Tile", "Tiles", "edges"]
@@ -38,10 +37,11 @@ class Tile:
         return self.rows.places[:, None], self.columns.places[None]
 
     @property
-    def box(self) -> Box:
-        """In pixels; beyond the canvas where the tile crosses a border that wraps."""
-        (top, tall, _), (left, wide, _) = self.rows, self.columns
-        return Box(FACTOR * left, FACTOR * top, FACTOR * (left + len(wide)), FACTOR * (top + len(tall)))
+    def pixels(self) -> tuple[Array, Array]:
+        """The rows and columns of pixels under it, in order."""
+        within = np.arange(FACTOR)
+        rows, columns = ((FACTOR * span.places[:, None] + within).ravel() for span in (self.rows, self.columns))
+        return rows, columns
 
     @cached_property
     def weights(self) -> Array:
