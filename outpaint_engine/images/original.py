@@ -1,7 +1,7 @@
 """A picture's own samples and profile, put back into a result: only what is painted goes through 8 bits and sRGB."""
 
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -74,7 +74,12 @@ def encode_original(result: Original, suffix: str, info: bytes) -> bytes:
     if deep:
         import tifffile
 
-        options = {"photometric": "rgb", "compression": "zlib", "iccprofile": result.profile, "metadata": None}
+        options: dict[str, Any] = {
+            "photometric": "rgb",
+            "compression": "zlib",
+            "iccprofile": result.profile,
+            "metadata": None,
+        }
         tifffile.imwrite(buffer, result.samples, **options)
     else:
         Image.fromarray(result.samples).save(
