@@ -261,11 +261,15 @@ def test_one_file_without_a_part_is_told_what_it_lacks(lacking: str, part: str, 
 @pytest.mark.parametrize(
     ("marks", "metadata", "expected"),
     [
-        ((), {}, {"prediction_type": "epsilon"}),
+        ((), {}, {}),
         (("v_pred",), {}, {"prediction_type": "v_prediction"}),
-        (("v_pred", "ztsnr"), {}, {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}),
+        (
+            ("v_pred", "ztsnr"),
+            {},
+            {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "_class_name": "DDIMScheduler"},
+        ),
         ((), {"modelspec.prediction_type": "v"}, {"prediction_type": "v_prediction"}),
-        ((), {"modelspec.prediction_type": "epsilon"}, {"prediction_type": "epsilon"}),
+        ((), {"modelspec.prediction_type": "epsilon"}, {}),
     ],
 )
 def test_one_file_says_by_its_marks_what_it_predicts(

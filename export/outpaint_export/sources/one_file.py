@@ -83,7 +83,8 @@ def _marked(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]
     if "v_pred" in shapes or spec.lower() in ("v", "v_prediction"):
         marked["prediction_type"] = "v_prediction"
     if "ztsnr" in shapes:
-        marked["rescale_betas_zero_snr"] = True
+        # Of a class that knows the key; Stable Diffusion 1.5's own does not.
+        marked |= {"rescale_betas_zero_snr": True, "_class_name": "DDIMScheduler"}
     return marked
 
 
