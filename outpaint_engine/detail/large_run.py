@@ -114,13 +114,13 @@ class LargeRun(OutpaintRun):
     def _walk(self, number: int) -> Walk:
         request = self._request
         strength = request.chosen_detail.strength * (LATER if number else 1)
-        composition = self._composition
+        composition = self.composition
         return composition.scheduler.plan(composition.schedule, request.num_inference_steps, strength)
 
     def _sampling(self, number: int, seed: int) -> Sampling:
         request = self._request
         return Sampling(
-            self._composition.sampler,
+            self.composition.sampler,
             self._walk(number),
             *self.composition.embeddings(),
             guidance_scale=1.0 if number else request.guidance_scale,
