@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ def decibels(painted: Array, reference: Array) -> float:
 
 def summary(found: Sequence[Painted], references: dict[str, Sequence[Painted]]) -> dict[str, Any]:
     """Mean and worst decibels to each reference, median CPU seconds, and the rows of one picture's UNet calls."""
-    figures: dict[str, Any] = {"cpu_seconds": round(float(np.nanmedian([each.seconds for each in found])), 3)}
+    figures: dict[str, Any] = {"cpu_seconds": round(median(each.seconds for each in found), 3)}
     rows = found[0].rows
     figures["whole_calls"] = f"{sum(row > 0 for row in rows)} of {len(rows)}"
     figures["rows"] = sum(rows)

@@ -8,7 +8,7 @@ from outpaint_engine.denoise import LEVELS, Reuse
 
 __all__ = ["Setting"]
 
-OPTIONS = ("reuse", "damping", "guidance_every", "window")
+OPTIONS = ("reuse", "damping", "method", "guidance_every", "window")
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,12 @@ class Setting:
             raise ValueError(f"A setting is SCHEDULER:STEPS[:OPTION=VALUE...] with {', '.join(OPTIONS)}; not {text!r}.")
         fields: dict[str, Any] = {"scheduler": scheduler, "num_inference_steps": int(steps)}
         if "reuse" in given:
-            level, damping = given["reuse"], given.get("damping")
+            level = given["reuse"]
             every = LEVELS[level].every if level in LEVELS else int(level)
-            named = level in LEVELS and damping is None
-            fields["reuse"] = level if named else Reuse(every, None if damping is None else float(damping))
+            numbers = {"damping": float(given["damping"])} if "damping" in given else {}
+            method = {"method": given["method"]} if "method" in given else {}
+            named = level in LEVELS and not numbers and not method
+            fields["reuse"] = level if named else Reuse(every, **numbers, **method)
         if "guidance_every" in given:
             fields["guidance_every"] = int(given["guidance_every"])
         if "window" in given:

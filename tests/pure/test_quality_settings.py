@@ -20,6 +20,7 @@ from outpaint_engine.denoise import Reuse  # noqa: E402
         ("DDIM:25:reuse=careful", {"reuse": "careful"}),
         ("DDIM:25:reuse=4", {"reuse": Reuse(4)}),
         ("DDIM:25:reuse=fast:damping=0", {"reuse": Reuse(3, 0.0)}),
+        ("DDIM:25:reuse=2:damping=0:method=shallow", {"reuse": Reuse(2, 0.0, "shallow")}),
         ("DDIM:25:guidance_every=2", {"guidance_every": 2}),
     ],
 )
