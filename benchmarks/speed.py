@@ -76,9 +76,10 @@ def ratios(square: list[Parts], wide: list[Parts]) -> dict[str, object]:
         taken = [parts.picture(whole, steps - whole) for parts in square]
         found[name] = asdict(paired_ratio([parts.picture(STEPS) for parts in square], taken))
         # A square extended to the right by half: the window is as large as the square.
-        found[f"{name}, half as wide again, window"] = asdict(
-            paired_ratio([parts.picture(STEPS) for parts in wide], taken)
-        )
+        if wide:
+            found[f"{name}, half as wide again, window"] = asdict(
+                paired_ratio([parts.picture(STEPS) for parts in wide], taken)
+            )
     return found
 
 
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--device", default="ort-cpu")
     parser.add_argument("--side", type=int, help="of the square, in pixels [the set's native size]")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--square-only", action="store_true", help="leave out the wide canvas and the window")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     options = EngineOptions(threads=1)
@@ -96,8 +98,10 @@ def main() -> None:
         square, wide = [], []
         for seed in range(given.rounds):
             square.append(measured(pipe, side, side, seed))
-            wide.append(measured(pipe, side, side + side // 16 * 8, seed))
-            print(f"square {square[-1]}\nwide   {wide[-1]}", flush=True)
+            print(f"square {square[-1]}", flush=True)
+            if not given.square_only:
+                wide.append(measured(pipe, side, side + side // 16 * 8, seed))
+                print(f"wide   {wide[-1]}", flush=True)
             content = {
                 "engines": pipe.models.engine_set.source.get("name", given.engines),
                 "side": side,
