@@ -77,7 +77,8 @@ class EngineSet:
     `unet_channels` is 4 (plain checkpoint) or 9 (inpainting checkpoint); `latent_scale` the VAE's scaling
     factor; `latent_factor` pixels per latent; `native_size` the canvas side the model was trained at, in
     pixels; `scheduler` the content of `scheduler_config.json`. The weights of a `synthetic` set are random numbers: it
-    is for measuring speed. `format_version` is the manifest's, 0 without one.
+    is for measuring speed. `format_version` is the manifest's, 0 without one. `detail_levels` is how often what was
+    painted is enlarged by 2 and still refined: more suits a model that has seen parts of its pictures close up.
     """
 
     folder: Path
@@ -93,6 +94,7 @@ class EngineSet:
     digest: str = ""
     synthetic: bool = False
     format_version: int = 0
+    detail_levels: int = 1
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> "EngineSet":
@@ -266,6 +268,7 @@ def _from_manifest(folder: Path) -> EngineSet:
             digest=digest_of(folder / MANIFEST),
             synthetic=bool(manifest["source"].get("synthetic", False)),
             format_version=version,
+            detail_levels=int(manifest.get("detail_levels", 1)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EngineSetError(

@@ -13,6 +13,8 @@ from tqdm import tqdm
 from .. import __version__
 from ..canvas import CanvasPlan, Placement
 from ..canvas import plan as plan_canvas
+from ..detail import large_buckets
+from ..engine_set import EngineSet
 from ..engines import EngineOptions
 from ..images import (
     FORMATS,
@@ -32,7 +34,7 @@ from ..images import (
 )
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
-from ..run import OutpaintResult, OutpaintRun, bucket_of
+from ..run import OutpaintResult, OutpaintRun
 from .options import (
     detail_of,
     detail_options,
@@ -82,7 +84,8 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     stated = {name: value for name, value in options.items() if value is not None}
     request = OutpaintRequest.placed(image=picture, **dataclasses.asdict(placement), detail=detail, **stated)
     targets = _targets(target, request.num_images)
-    chosen = EngineOptions(**loading, buckets=(bucket_of(request, batch),))
+    native_size = EngineSet.open(engines, verify=False).native_size
+    chosen = EngineOptions(**loading, buckets=large_buckets(request, native_size, batch))
     with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen, max_batch=batch) as pipe:
         for file in embeddings:
             pipe.load_textual_inversion(file)

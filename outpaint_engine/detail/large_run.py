@@ -13,8 +13,9 @@ from ..noise import noise_source
 from ..place import Placed
 from ..quality import QualityReport, report, tile_edge_ratio
 from ..request import OutpaintRequest
-from ..run import OutpaintResult, OutpaintRun, Progress, StraightRun, pictures_per_call
+from ..run import OutpaintResult, OutpaintRun, Progress, StraightRun, bucket_of, pictures_per_call
 from ..samplers import Walk
+from ..shapes import Bucket
 from .at_size import placed_at, plan_at
 from .begin import begin
 from .levels import AUTO_FACTOR, factor, levels, work_size
@@ -24,10 +25,8 @@ from .tiles import FACTOR
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LargeRun", "asks_for_detail"]
+__all__ = ["LargeRun", "asks_for_detail", "large_buckets"]
 
-REFINED_LEVELS = 1
-"""How often a set is refined that says nothing of it: to twice its own size."""
 LATER = 0.75
 """Of the first level's strength, at the levels above it."""
 ANCHORS = 2, 1
@@ -42,6 +41,17 @@ def asks_for_detail(request: OutpaintRequest, native_size: int) -> bool:
     return factor(request.width, request.height, request.chosen_detail.work_size or native_size) > least
 
 
+def large_buckets(request: OutpaintRequest, native_size: int, most: int | None = None) -> tuple[Bucket, ...]:
+    """The shapes of a request's UNet calls, for `EngineOptions.buckets`: the composition's and a tile's."""
+    if not asks_for_detail(request, native_size):
+        return (bucket_of(request, most),)
+    detail = request.chosen_detail
+    width, height = work_size(request.width, request.height, detail.work_size or native_size)
+    tile = detail.tile or native_size
+    small, square = replace(request, width=width, height=height), replace(request, width=tile, height=tile)
+    return tuple(dict.fromkeys(bucket_of(each, most) for each in (small, square)))
+
+
 class LargeRun(OutpaintRun):
     """Composes with a `StraightRun`, then goes up level by level; the first refined levels, then plain enlarging."""
 
@@ -53,7 +63,7 @@ class LargeRun(OutpaintRun):
         small = work_size(request.width, request.height, side)
         composed = replace(request, width=small[0], height=small[1], detail="off")
         self.composition = StraightRun(models, composed, placed_at(placed, small), max_batch)
-        refined = REFINED_LEVELS if detail.levels is None else detail.levels
+        refined = models.engine_set.detail_levels if detail.levels is None else detail.levels
         self._levels = levels(request.width, request.height, side, refined)
         tile = detail.tile or native
         overlap = tile // 4 if detail.overlap is None else detail.overlap
