@@ -30,7 +30,7 @@ def read_weights(path: Path, most_bytes: int) -> dict[str, Array]:
             f"{path} has more than {most_bytes / 1e6:.0f} MB, which no such adapter has. Give another file."
         )
     try:
-        stored = deserialize(content)
+        stored = deserialize(content)  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError, OverflowError) as error:
         raise AdapterError(
             f"{path} is not a whole safetensors file: {error}. Other formats can run a program when they are read and "
