@@ -168,7 +168,7 @@ class OutpaintRequest:
         check_names(fields, all_names())
         if "image" not in fields:
             raise RequestError("image is missing: give a path, bytes, a PIL image or an array.")
-        speed = fields.pop("speed", "exact")
+        speed = fields.pop("speed", None) or "exact"
         _one_of("speed", speed, tuple(SPEEDS))
         fields = {**SPEEDS[speed], **fields}
         names = (*sum(WAYS.values(), ()), "scale")
