@@ -1,8 +1,13 @@
 """A scheduler config is read key by key as diffusers' class reads it, or refused with the key's name."""
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from outpaint_engine import EngineSetError
+from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.samplers import SCHEDULERS, scheduler_of
 from outpaint_engine.scheduler_config import KINDS, Settings, notes_on
 
@@ -36,6 +41,15 @@ def test_auto_is_the_checkpoints_own_class_with_its_own_keys(config: str) -> Non
     scheduler, own = scheduler_of("auto", CONFIGS[config])
     assert scheduler.kind == own.kind == CONFIGS[config]["_class_name"]
     assert own.use_karras_sigmas == CONFIGS[config].get("use_karras_sigmas", False)
+
+
+def test_the_checkpoints_own_class_is_the_one_that_model_index_names(tmp_path: Path) -> None:
+    folder = shutil.copytree(Path(__file__).parents[1] / "goldens" / "tiny-4", tmp_path / "set")
+    (folder / "engine_set.json").unlink()
+    index = json.loads((folder / "model_index.json").read_text("utf-8"))
+    index["scheduler"] = ["diffusers", "EulerDiscreteScheduler"]
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    assert scheduler_of("auto", EngineSet.open(folder).scheduler)[0].name == "Euler"
 
 
 def test_every_class_has_a_scheduler() -> None:
