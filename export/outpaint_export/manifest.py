@@ -42,7 +42,7 @@ __all__ = [
     "write_parity",
 ]
 
-NATIVE_OPERATORS = ("Attention", "GroupNormalization", "InstanceNormalization", "MultiHeadAttention")
+NATIVE_OPERATORS = ("Attention", "GroupNormalization", "MultiHeadAttention")
 PRECISIONS: Mapping[int, str] = {
     onnx.TensorProto.FLOAT: "fp32",
     onnx.TensorProto.FLOAT16: "fp16",

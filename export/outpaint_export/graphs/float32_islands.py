@@ -8,6 +8,8 @@
 
 import onnx_ir as ir
 
+from .group_normalization import GROUPS
+
 __all__ = ["float32_nodes", "is_constant", "is_real"]
 
 NORMALISATIONS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
@@ -19,7 +21,7 @@ REAL = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
 def float32_nodes(graph: ir.Graph, part: str) -> set[ir.Node]:
     """The nodes of `part` that stay in float32."""
-    kept = {node for node in graph if node.op_type in NORMALISATIONS}
+    kept = {node for node in graph if node.op_type in NORMALISATIONS or GROUPS in str(node.name)}
     kept |= _of_the_timestep_alone(graph)
     if part in MIDDLES:
         kept |= {node for node in _middle(graph, MIDDLES[part]) if node.op_type != "Attention"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-__all__ = ["WEIGHTS_FILE", "column", "described", "stored_under", "write_weights"]
+__all__ = ["WEIGHTS_FILE", "described", "shaped", "stored_under", "write_weights"]
 
 WEIGHTS_FILE = "model.onnx_data"
 LEAST_BYTES = 1024
@@ -81,33 +81,32 @@ def stored_under(value: ir.Value) -> ir.Value:
     return value
 
 
-def column(graph: ir.Graph, value: ir.Value, axes: int) -> ir.Value:
-    """The weight `value` (C,) as (C, 1, ...) with `axes` axes in all: the same bytes under another name."""
+def shaped(graph: ir.Graph, value: ir.Value, shape: tuple[int, ...]) -> ir.Value:
+    """The weight `value` (C,) in another shape: the same bytes under another name, widened where `value` is."""
     stored = stored_under(value)
-    name = f"{stored.name}/column{axes}"
+    form = "x".join(map(str, shape))
+    name, wide = f"{stored.name}/{form}", f"{value.name}/{form}"
     if name not in graph.initializers:
-        tensor = stored.const_value
-        shape = ir.Shape([int(stored.shape[0]), *[1] * (axes - 1)])  # type: ignore[index, arg-type]
-        assert tensor is not None
-        if isinstance(tensor, ir.ExternalTensor):
-            turned: ir.TensorProtocol = ir.ExternalTensor(
-                tensor.location, tensor.offset, tensor.length, tensor.dtype, shape=shape, name=name,
-                base_dir=tensor.base_dir,
-            )  # fmt: skip
-        else:
-            turned = ir.tensor(tensor.numpy().reshape(shape.numpy()), name=name)
-        made = ir.Value(name=name, const_value=turned, shape=shape, type=ir.TensorType(tensor.dtype))
-        graph.register_initializer(made)
+        graph.register_initializer(_alias(stored, name, ir.Shape(shape)))
     alias = graph.initializers[name]
     if stored is value:
         return alias
-    wide = f"{value.name}/column{axes}"
     for use in alias.uses():
         if use.node.outputs[0].name == wide:
             return use.node.outputs[0]
-    cast = ir.node(
-        "Cast", [alias], attributes={"to": ir.DataType(value.dtype or ir.DataType.FLOAT)}, name=f"widen {wide}"
-    )
+    kind = ir.DataType(value.dtype or ir.DataType.FLOAT)
+    cast = ir.node("Cast", [alias], attributes={"to": kind}, name=f"widen {wide}")
     cast.outputs[0].name, cast.outputs[0].dtype, cast.outputs[0].shape = wide, value.dtype, alias.shape
     graph.insert_before(graph[0], cast)
     return cast.outputs[0]
+
+
+def _alias(stored: ir.Value, name: str, shape: ir.Shape) -> ir.Value:
+    tensor = stored.const_value
+    assert tensor is not None
+    if isinstance(tensor, ir.ExternalTensor):
+        place, kind, folder = (tensor.location, tensor.offset, tensor.length), tensor.dtype, tensor.base_dir
+        turned: ir.TensorProtocol = ir.ExternalTensor(*place, kind, shape=shape, name=name, base_dir=folder)
+    else:
+        turned = ir.tensor(tensor.numpy().reshape(shape.numpy()), name=name)
+    return ir.Value(name=name, const_value=turned, shape=shape, type=ir.TensorType(tensor.dtype))
