@@ -153,7 +153,7 @@ def memory(process: int) -> int:
 
 
 def wait(client: httpx2.Client) -> None:
-    for _ in range(300):
+    for _ in range(1500):
         try:
             if client.get("/readyz").status_code == 200:
                 return

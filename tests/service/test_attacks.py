@@ -20,6 +20,7 @@ from outpaint_engine.images import open_picture
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.pictures.decoding import Decoders, DecodingEnded
 from outpaint_engine.service.refusals import Refusal
+from outpaint_engine.service.routes import bodies
 from outpaint_engine.service.routes.schema import Contract
 
 from ..conftest import toy_unet
@@ -60,8 +61,8 @@ def first_line(connection: socket.socket) -> bytes:
 # Pictures
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(body: dict[str, Any]) -> None:
-    content = jpeg(16, scans=3000)
+def test_a_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded(body: dict[str, Any]) -> None:
+    content = jpeg(16, scans=300)
     sent = json.dumps(body | {"image": base64.b64encode(content).decode()}).encode()
     with pytest.raises(Refusal, match="scans; at most 100"):
         Contract(Configuration()).read(sent)
@@ -122,7 +123,10 @@ def test_an_account_without_credits_is_refused_before_its_body_is_read(serve: Se
         assert b" 406 " in first_line(connection)
 
 
-def test_slow_bodies_of_one_account_keep_no_other_waiting(serve: Serve, body: dict[str, Any]) -> None:
+def test_slow_bodies_of_one_account_keep_no_other_waiting(
+    serve: Serve, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 20.0)
     slow = serve(account_bodies=3, concurrent_bodies=5)
     other = slow.entered(10**6)
     with ExitStack() as stack, other.client:
@@ -134,8 +138,6 @@ def test_slow_bodies_of_one_account_keep_no_other_waiting(serve: Serve, body: di
 
 
 def test_a_body_below_the_least_rate_is_408(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    from outpaint_engine.service.routes import bodies
-
     monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.2)
     running = serve(body_rate=10_000)
     with slow_body(running, running.key, b" " * 3000) as connection:

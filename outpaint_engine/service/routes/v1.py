@@ -73,7 +73,7 @@ async def _ended(request: Request, service: Service, job: Job) -> Job | None:
         hung_up = asyncio.create_task(_hung_up(request))
         try:
             while True:
-                await _first(rung, hung_up)
+                await _first(rung, hung_up, min(LOOK_SECONDS, limits.awaited_seconds / 3))
                 found = await run_in_threadpool(service.jobs.find, job.owner, job.id)
                 if found is None or found.ended:
                     return found
@@ -85,7 +85,7 @@ async def _ended(request: Request, service: Service, job: Job) -> Job | None:
                 if now() - began > limits.inline_seconds:
                     sentence = "The picture took too long. Nothing was charged."
                     return await run_in_threadpool(service.jobs.cancel, job.owner, job.id, "timeout", sentence)
-                if now() - heard > limits.awaited_seconds / 3:
+                if now() - heard >= 0.9 * limits.awaited_seconds / 3:
                     heard = now()
                     await run_in_threadpool(service.jobs.keep_awaiting, job.id)
         finally:
@@ -97,10 +97,10 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-async def _first(rung: asyncio.Event, hung_up: asyncio.Task[None]) -> None:
-    """Wait for either, and for `LOOK_SECONDS` at most: the job may end in another process."""
+async def _first(rung: asyncio.Event, hung_up: asyncio.Task[None], seconds: float) -> None:
+    """Wait for either, and for `seconds` at most: the job may end in another process."""
     ring = asyncio.create_task(rung.wait())
-    await asyncio.wait({ring, hung_up}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({ring, hung_up}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     ring.cancel()
     rung.clear()
 
