@@ -73,7 +73,7 @@ def test_normalisations_stay_in_float32_and_attention_does_not(part: str, typed:
     kinds = {
         (node.op_type, node.outputs[0].dtype)
         for node in nodes(typed["fp32"] / f"{part}.onnx")
-        if "Normalization" in node.op_type or node.op_type == "Attention"
+        if "Normalization" in node.op_type or node.op_type in ("Attention", "ReduceMean", "ReduceSumSquare")
     }
     assert {dtype for op_type, dtype in kinds if op_type != "Attention"} == {FLOAT}
     assert ("Attention", HALF) in kinds
