@@ -18,8 +18,9 @@ CELL, MARGIN = 512, 128
 its windows, and does so at the same places in each of them."""
 REACH, BLUR = 64, 16
 """Of the colour match, in pixels; wider differences were matched on the levels below."""
-STEEPER = 2
-"""Radius in pixels of one pass of `steepened`, which suits an enlargement by 2."""
+STEEPER, PASSES = 2, 2
+"""Radius in pixels of a pass of `steepened`, and passes for each enlargement by 2. They bring scenes that were made
+smaller, and enlarged again, closer to what they were: by 4, from 47.0 to 48.8 dB; by 2, from 51.8 to 52.4."""
 
 
 def begin(below: Array, placed: Placed, match: bool = True) -> Array:
@@ -29,7 +30,8 @@ def begin(below: Array, placed: Placed, match: bool = True) -> Array:
     """
     canvas, plan = placed
     pixels = canvas.copy()
-    passes = max(1, round(np.log2(plan.unknown.size / (below.shape[0] * below.shape[1])) / 2))
+    doublings = np.log2(plan.unknown.size / (below.shape[0] * below.shape[1])) / 2
+    passes = max(1, round(PASSES * doublings))
     for cell in _cells(plan.whole):
         if plan.mask_in(cell).any():
             wide = _beyond(cell, MARGIN, plan)
