@@ -202,6 +202,10 @@ def die_and_go_on(database: str, folder: Path, body: dict[str, Any], failpoint: 
     """A process dies there in the middle of a day, a second one goes on, and everything adds up."""
     store = Store(database)
     key = Accounts(store).create_key("tester", GRANTED)
+    with store.transition("submit") as session:
+        # Something that is old enough to be pruned.
+        old = {"fields": "{}", "seed": 0, "base64": False, "price": 0, "created": 0.0, "finished": 0.0}
+        session.add(Job(id="0" * 32, owner="tester", state="FAILED", **old))
     with httpx2.Client(headers={"x-api-key": key}, timeout=20) as client:
         with Process(database, folder, failpoint) as doomed:
             accepted = a_day(client, doomed.url, body) if doomed.ready(client) else []
