@@ -3,14 +3,12 @@
 import dataclasses
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from .. import __version__
 from ..canvas import CanvasPlan, Placement
 from ..canvas import plan as plan_canvas
 from ..detail import large_buckets
@@ -33,6 +31,7 @@ from ..images import (
     write_all,
 )
 from ..pipeline import OutpaintPipeline
+from ..recipe import provenance_of, whole_calls
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun
 from .options import (
@@ -59,7 +58,9 @@ __all__ = ["plan", "run"]
 @click.option(
     "--batch", type=click.IntRange(1), help="With --num-images: at most this many in one call. [what memory allows]"
 )
-@click.option("--metadata/--no-metadata", default=True, help="Write the request into the PNG. [on]")
+@click.option(
+    "--metadata/--no-metadata", default=True, help="Say in OUT that a model painted it, and on which request. [on]"
+)
 @click.option("--srgb", is_flag=True, help="Write 8-bit sRGB, also for a picture of 16 bits or with a colour profile.")
 @click.option("--json", "as_json", is_flag=True, help="Print seed, timings and quality as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary.")
@@ -95,13 +96,11 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
         result = _with_progress(started, quiet)
     contents = []
     for index, image in enumerate(result.images):
-        facts = _facts(request, result, index) if metadata else None
-        encoded = partial(encode, metadata=facts, parameters=_parameters(request, result, index))
+        provenance = provenance_of(request, result, index) if metadata else None
         if original is None:
-            contents.append(encoded(image, suffix))
+            contents.append(encode(image, suffix, provenance))
         else:
-            info = encoded(image.resize((1, 1)), ".png")
-            contents.append(encode_original(with_original(image, result.plan, original), suffix, info))
+            contents.append(encode_original(with_original(image, result.plan, original), suffix, provenance))
     if target == "-":
         sys.stdout.buffer.write(contents[0])
         sys.stdout.buffer.flush()
@@ -204,48 +203,6 @@ def _check_standard_output() -> None:
         raise click.UsageError("Standard output is closed, and the result would go there.")
 
 
-def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict[str, Any]:
-    """The request as it would be sent again, without the picture."""
-    fields = {
-        field.name: getattr(request, field.name) for field in dataclasses.fields(request) if field.name != "image"
-    }
-    return fields | {
-        "reuse": dataclasses.asdict(request.chosen_reuse),
-        "detail": request.detail if isinstance(request.detail, str) else dataclasses.asdict(request.detail),
-        "whole_unet_calls": _whole_calls(result),
-        "seed": result.seeds[index],
-        "num_images": 1,
-        "engine_set": result.engine_set,
-        "backend": result.backend,
-        "device": result.device,
-        "precision": result.precision,
-        "version": __version__,
-    }
-
-
-def _whole_calls(result: OutpaintResult) -> str:
-    rows = result.timings.rows
-    return f"{sum(row > 0 for row in rows)} of {len(rows)}"
-
-
-def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) -> str:
-    """The text block that AUTOMATIC1111's web UI writes into a PNG."""
-    settings = {
-        "Steps": request.num_inference_steps,
-        "Sampler": result.scheduler,
-        "CFG scale": request.guidance_scale,
-        "Seed": result.seeds[index],
-        "Size": f"{request.width}x{request.height}",
-        "Denoising strength": request.strength,
-        # The web UI counts the last layer as 1.
-        **({"Clip skip": request.clip_skip + 1} if request.clip_skip else {}),
-        **({"Whole UNet calls": _whole_calls(result)} if request.chosen_reuse else {}),
-        "Version": f"outpaint_engine {__version__}",
-    }
-    negative = f"\nNegative prompt: {request.negative_text}" if request.negative_text else ""
-    return f"{request.prompt}{negative}\n" + ", ".join(f"{name}: {value}" for name, value in settings.items())
-
-
 def _report(result: OutpaintResult) -> dict[str, Any]:
     return {
         "seeds": result.seeds,
@@ -254,7 +211,7 @@ def _report(result: OutpaintResult) -> dict[str, Any]:
         "precision": result.precision,
         "engine_set": result.engine_set,
         "noise": result.noise,
-        "whole_unet_calls": _whole_calls(result),
+        "whole_unet_calls": whole_calls(result),
         "timings": {
             **result.timings.stages,
             "steps": result.timings.steps,

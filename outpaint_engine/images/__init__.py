@@ -3,6 +3,7 @@
 from .opening import MAX_BYTES, MAX_PIXELS, header, open_original, open_picture, read_limited
 from .original import KEEPING, Original, check_keeping, encode_original, with_original
 from .picture import Picture, to_image
+from .provenance import Provenance
 from .writing import FORMATS, check_target, encode, write_all
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "MAX_PIXELS",
     "Original",
     "Picture",
+    "Provenance",
     "check_keeping",
     "check_target",
     "encode",

@@ -9,7 +9,8 @@ from ..canvas import Box, CanvasPlan
 from ..errors import OutputError
 from ..tensors import Array
 from . import png
-from .writing import FORMATS
+from .provenance import XMP_TAG, Provenance, packet, saving
+from .writing import FORMATS, OPTIONS, encode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,26 +65,34 @@ def check_keeping(suffix: str, original: Original) -> None:
             ) from error
 
 
-def encode_original(result: Original, suffix: str, info: bytes) -> bytes:
-    """Encode for a file ending of `KEEPING`; a PNG takes the text of `info`, which is a PNG of the same result."""
+def encode_original(result: Original, suffix: str, provenance: Provenance | None = None) -> bytes:
+    """Encode for a file ending of `KEEPING`, as `encode` does."""
     from PIL import Image
 
     deep, buffer = result.samples.dtype == np.uint16, io.BytesIO()
     if FORMATS[suffix] == "PNG":
-        return png.with_samples(info, result.samples, result.profile)
+        text = encode(Image.new("RGB", (1, 1)), suffix, provenance)
+        return png.with_samples(text, result.samples, result.profile)
     if deep:
         import tifffile
 
+        xmp = packet(provenance) if provenance else b""
         options: dict[str, Any] = {
             "photometric": "rgb",
             "compression": "zlib",
             "iccprofile": result.profile,
             "metadata": None,
+            # Field, type (1 is bytes), number of values, value, and to be written once.
+            "extratags": [(XMP_TAG, 1, len(xmp), xmp, True)] if xmp else [],
         }
         tifffile.imwrite(buffer, result.samples, **options)
     else:
         Image.fromarray(result.samples).save(
-            buffer, "TIFF", compression="tiff_adobe_deflate", icc_profile=result.profile
+            buffer,
+            "TIFF",
+            **OPTIONS["TIFF"],
+            icc_profile=result.profile,
+            **(saving("TIFF", provenance) if provenance else {}),
         )
     return buffer.getvalue()
 

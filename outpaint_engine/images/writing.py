@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import stat
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError
+from .provenance import Provenance, saving
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,23 +33,10 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def encode(image: "Image", suffix: str, metadata: Mapping[str, Any] | None = None, parameters: str = "") -> bytes:
-    """Encode for a file ending of `FORMATS`.
-
-    A PNG carries `parameters` (the text AUTOMATIC1111's web UI writes and reads) and `metadata` as JSON.
-    """
-    from PIL.PngImagePlugin import PngInfo
-
-    buffer = io.BytesIO()
-    kind = FORMATS[suffix]
-    if kind == "PNG":
-        info = PngInfo()
-        if metadata is not None:
-            info.add_text("parameters", parameters)
-            info.add_itxt("outpaint_engine", json.dumps(metadata, ensure_ascii=False))
-        image.save(buffer, "PNG", pnginfo=info)
-    else:
-        image.save(buffer, kind, **OPTIONS[kind])
+def encode(image: "Image", suffix: str, provenance: Provenance | None = None) -> bytes:
+    """Encode for a file ending of `FORMATS`; the file says where it is from, or nothing at all."""
+    buffer, kind = io.BytesIO(), FORMATS[suffix]
+    image.save(buffer, kind, **OPTIONS.get(kind, {}), **(saving(kind, provenance) if provenance else {}))
     return buffer.getvalue()
 
 

@@ -73,7 +73,7 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
 
 
 def _service(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> Service:
-    metrics, painter = Metrics(), Painter(model, SPARE_PLACES * configuration.workers)
+    metrics, painter = Metrics(), Painter(model, SPARE_PLACES * configuration.workers, configuration.metadata)
     decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
     return Service(
         configuration=configuration,

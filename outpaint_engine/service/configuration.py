@@ -58,6 +58,8 @@ class Configuration(BaseModel):
     """Characters, for each of the two prompts."""
     url_images: Flag = True
     """Whether `image` may be an address that the service fetches."""
+    metadata: Flag = True
+    """Whether a result's file says that a model painted it, and on which request."""
 
     # What a picture may weigh, checked in this order and before each is read or decoded.
     max_body_bytes: Whole = 24 * 2**20

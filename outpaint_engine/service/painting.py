@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
 from ..images import encode
+from ..recipe import provenance_of
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, Progress
 from ..shared import SharedPipeline
@@ -31,11 +32,12 @@ class Painted(NamedTuple):
 class Painter:
     """Runs orders on a model that several threads share; the model stays the caller's to close.
 
-    `standing_still` is how many runs may be open beside those that go on.
+    `standing_still` is how many runs may be open beside those that go on; `metadata` says whether a result carries
+    where it is from.
     """
 
-    def __init__(self, model: SharedPipeline, standing_still: int = 0) -> None:
-        self._model = model
+    def __init__(self, model: SharedPipeline, standing_still: int = 0, metadata: bool = True) -> None:
+        self._model, self._metadata = model, metadata
         if standing_still:
             model.allow(standing_still)
 
@@ -47,11 +49,12 @@ class Painter:
             ImageError: the picture cannot be opened.
         """
         began = time.perf_counter()
-        with self._model.steps(OutpaintRequest(image=picture, **fields)) as run:
+        request = OutpaintRequest(image=picture, **fields)
+        with self._model.steps(request) as run:
             yield from run
         result = run.result
         stages = result.timings.stages | {"unet": sum(result.timings.steps)}
-        jpeg = encode(result.images[0], ".jpg")
+        jpeg = encode(result.images[0], ".jpg", provenance_of(request, result) if self._metadata else None)
         return Painted(jpeg, _report(result), time.perf_counter() - began, stages)
 
     def warm_up(self, side: int) -> None:

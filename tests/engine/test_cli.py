@@ -144,6 +144,7 @@ def test_the_png_carries_the_request_unless_told_otherwise(folder: Path) -> None
         assert image.text["parameters"].startswith(f"the sea\n{settings}")
         facts = json.loads(image.text["outpaint_engine"])
         assert (facts["prompt"], facts["seed"], facts["offset_x"]) == ("the sea", 1, 16)
+        assert "compositeWithTrainedAlgorithmicMedia" in image.text["XML:com.adobe.xmp"]
     with Image.open(folder / "bare.png") as image:
         assert not image.text
 

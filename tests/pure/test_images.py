@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 from outpaint_engine import ImageError, OutputError, Placement, plan
 from outpaint_engine.images import (
     Original,
-    encode,
+    Provenance,
     encode_original,
     open_original,
     open_picture,
@@ -135,14 +135,6 @@ def test_paths_bytes_pil_and_arrays_give_the_same_pixels(tmp_path: Path) -> None
     PHOTO.save(path)
     for source in (path, str(path), path.read_bytes(), PHOTO, np.asarray(PHOTO)):
         assert np.array_equal(open_picture(source).pixels, np.asarray(PHOTO))
-
-
-def test_a_png_carries_the_request_and_can_leave_it_out() -> None:
-    with Image.open(io.BytesIO(encode(PHOTO, ".png", {"seed": 7}, "a prompt\nSteps: 4"))) as image:
-        assert image.text["parameters"] == "a prompt\nSteps: 4"
-        assert image.text["outpaint_engine"] == '{"seed": 7}'
-    with Image.open(io.BytesIO(encode(PHOTO, ".png"))) as image:
-        assert not image.text
 
 
 def test_a_phones_jpeg_with_a_second_picture_opens_as_its_photo() -> None:
@@ -518,8 +510,8 @@ def test_only_what_is_painted_of_a_16_bit_original_goes_through_8_bits(suffix: s
     samples, original = deep_photo()
     found = plan((32, 24), Placement(40, 24, 1.0, 8, 0), mask_expand=4)
     painted = Image.new("RGB", (40, 24), (200, 100, 50))
-    info = encode(painted, ".png", {"seed": 7}, "a prompt")
-    content = encode_original(with_original(painted, found, original), suffix, info)
+    provenance = Provenance("a tool", {"seed": 7}, "a prompt")
+    content = encode_original(with_original(painted, found, original), suffix, provenance)
     with Image.open(io.BytesIO(content)) as image:
         assert image.info["icc_profile"] == original.profile
         assert suffix == ".tif" or image.text["parameters"] == "a prompt"

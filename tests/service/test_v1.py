@@ -44,6 +44,19 @@ def test_the_same_seed_gives_the_same_picture(serve: Serve, body: dict[str, Any]
     assert running.post(body).content == running.post(body).content
 
 
+def test_the_picture_says_that_a_model_painted_it_and_on_which_request(serve: Serve, body: dict[str, Any]) -> None:
+    image: Any = Image.open(io.BytesIO(serve().post(body).content))
+    assert b"digitalsourcetype/compositeWithTrainedAlgorithmicMedia" in image.info["xmp"]
+    comment = image.getexif().get_ifd(0x8769)[0x9286]
+    assert comment[8:].decode("utf-16-be").startswith("a quiet sea\nSteps: ")
+
+
+def test_a_service_can_be_told_to_write_nothing_but_the_picture(serve: Serve, body: dict[str, Any]) -> None:
+    told, bare = (Image.open(io.BytesIO(serve(metadata=said).post(body).content)) for said in (True, False))
+    assert not {"xmp", "exif"} & set(bare.info)
+    assert told.tobytes() == bare.tobytes()
+
+
 def test_base64_is_answered_as_json(serve: Serve, body: dict[str, Any]) -> None:
     said = serve().post(body | {"base64": True}).json()
     assert base64.b64decode(said["image"]).startswith(b"\xff\xd8\xff")
