@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .canvas import CanvasPlan, plan
-from .images import open_picture
+from .images import masked, open_picture
 from .request import OutpaintRequest
 from .tensors import Array
 
@@ -23,12 +23,14 @@ def place(request: OutpaintRequest) -> Placed:
     """Open, resize and place the picture.
 
     Raises:
-        ImageError: the picture cannot be read.
-        RequestError: the placement shows nothing of it, or leaves nothing to paint.
+        ImageError: the picture or its mask cannot be read.
+        RequestError: the placement shows nothing of it, or leaves nothing to paint, or the mask is of another size.
     """
     picture = open_picture(request.image)
+    if request.mask is not None:
+        picture = masked(picture, request.mask)
     scaled = picture.resized(request.placement.scaled(picture.size))
-    planned = plan(picture.size, request.placement, request.mask_expand, scaled.opaque, request.wrap)
+    planned = plan(picture.size, request.placement, request.mask_expand, scaled.opaque, request.wrap, scaled.grey)
     canvas = np.full((*planned.unknown.shape, 3), 127, np.uint8)
     box, placed = planned.visible, planned.placed
     canvas[box.top : box.bottom, box.left : box.right] = scaled.pixels[

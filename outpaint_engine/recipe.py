@@ -21,7 +21,9 @@ def provenance_of(request: OutpaintRequest, result: OutpaintResult, index: int =
 def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict[str, Any]:
     """The request as it would be sent again, without the picture."""
     fields = {
-        field.name: getattr(request, field.name) for field in dataclasses.fields(request) if field.name != "image"
+        field.name: getattr(request, field.name)
+        for field in dataclasses.fields(request)
+        if field.name not in ("image", "mask")
     }
     return fields | {
         "reuse": dataclasses.asdict(request.chosen_reuse),

@@ -101,6 +101,9 @@ class OutpaintRequest:
     offset_y: int = 0
     mask_expand: int = 8
     """Pixels of the picture's border that are painted anew and blended, on sides that meet unknown canvas."""
+    mask: Any = field(default=None, repr=False)
+    """What is painted of the image itself: a picture of its size, as `image` or an array (height, width) of uint8 or
+    bool. White is painted as transparent pixels are, grey more freely the lighter it is, and black is kept."""
 
     wrap: str = ""
     """Directions in which the canvas goes on at its other side: "x" for a panorama all around, "xy" for a tile, "y"."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from .canvas import CanvasPlan, continued, latent_mask, within
 from .components import Models, Posterior
-from .denoise import Predict, hold_known, with_mask_channels
+from .denoise import Predict, hold_by_grey, hold_known, with_mask_channels
 from .infill import choose_infill, infill
 from .noise import noise_source
 from .request import OutpaintRequest
@@ -59,18 +59,27 @@ class Starter:
             return np.concatenate([draw.normal(shape) for draw in draws])
 
         known = None
-        if not self._nine or self._request.strength < 1:
+        soft = self._plan.grey is not None
+        if not self._nine or self._request.strength < 1 or soft:
             filled = [self._filled(seed) for seed in seeds]
             known = np.concatenate([each.sample(draw.normal(shape)) for each, draw in zip(filled, draws, strict=True)])
         noise = normals()
         # diffusers encodes the masked picture for 4-channel UNets too, and throws the latents away.
         posterior_noise = normals()
         x = walk.begin(noise, known if self._request.strength < 1 else None)
+        constrain = unconstrained
+        if soft:
+            assert known is not None
+            x = np.where(mask < 1, walk.begin(noise, known), x)
+            # A 9-channel UNet sees what is known, and needs no hold on it.
+            held = np.where(mask > 0, mask, 1) if self._nine else mask
+            constrain = hold_by_grey(known, noise, held, len(walk.calls))
+        elif not self._nine:
+            assert known is not None
+            constrain = hold_known(known, noise, mask)
         if self._nine:
-            masked = self._masked.sample(posterior_noise)
-            return Start(x, unconstrained, with_mask_channels(predict, mask, masked), normals)
-        assert known is not None
-        return Start(x, hold_known(known, noise, mask), predict, normals)
+            predict = with_mask_channels(predict, (mask > 0).astype(np.float32), self._masked.sample(posterior_noise))
+        return Start(x, constrain, predict, normals)
 
     def _filled(self, seed: int) -> Posterior:
         """The filled canvas; only noise differs between seeds."""
@@ -82,7 +91,7 @@ class Starter:
 
     @cached_property
     def _masked(self) -> Posterior:
-        hidden = to_model(self._canvas) * (self._plan.mask < 0.5)
+        hidden = to_model(self._canvas) * (self._plan.mask == 0)
         with self._timings.stage("vae_encoder"):
             return self._models.vae_encoder.encode(hidden.astype(np.float32))
 

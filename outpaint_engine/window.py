@@ -21,13 +21,14 @@ __all__ = ["WindowedRun", "cropped", "inside", "window_of"]
 
 
 def window_of(plan: CanvasPlan, native_size: int) -> Box:
-    """The box of all unknown canvas, with half of `native_size` in pixels around it and at least `native_size` a side.
+    """The box of all that is painted, with half of `native_size` in pixels around it and at least `native_size` a side.
 
     It ends where the canvas does. Its edges are multiples of 8.
     """
-    height, width = plan.unknown.shape
-    top, bottom = _span(np.flatnonzero(plan.unknown.any(axis=1)), height, native_size)
-    left, right = _span(np.flatnonzero(plan.unknown.any(axis=0)), width, native_size)
+    touched = plan.touched
+    height, width = touched.shape
+    top, bottom = _span(np.flatnonzero(touched.any(axis=1)), height, native_size)
+    left, right = _span(np.flatnonzero(touched.any(axis=0)), width, native_size)
     return Box(left, top, right, bottom)
 
 
@@ -66,6 +67,7 @@ def cropped(placed: Placed, request: OutpaintRequest, box: Box) -> Placed:
         placed=moved,
         visible=visible,
         unknown=np.ascontiguousarray(plan.unknown[rows, columns]),
+        grey=None if plan.grey is None else np.ascontiguousarray(plan.grey[rows, columns]),
     )
     return Placed(np.ascontiguousarray(canvas[rows, columns]), part)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..tensors import Array
 
-__all__ = ["box_sum", "continued", "dilated", "latent_mask", "painted_share", "paste_back", "within"]
+__all__ = ["box_sum", "continued", "dilated", "latent_mask", "painted_share", "paste_back", "smoothstep", "within"]
 
 
 def box_sum(values: Array, radius: int) -> Array:
@@ -45,7 +45,12 @@ def painted_share(unknown: Array, mask_expand: int) -> Array:
     radius = mask_expand // 2
     grown = dilated(unknown, mask_expand - radius).astype(np.int32)
     linear = box_sum(grown, radius) / box_sum(np.ones_like(grown), radius)
-    return (linear * linear * (3 - 2 * linear)).astype(np.float32)
+    return smoothstep(linear).astype(np.float32)
+
+
+def smoothstep(linear: Array) -> Array:
+    """From 0 to 1 as `linear` does, level at both ends."""
+    return linear * linear * (3 - 2 * linear)
 
 
 def latent_mask(mask: Array, factor: int = 8) -> Array:

@@ -7,13 +7,15 @@ import numpy as np
 
 from ..errors import RequestError
 from ..tensors import Array
-from .masks import dilated, painted_share
+from .masks import dilated, painted_share, smoothstep
 from .placement import Placement
 
 __all__ = ["Box", "CanvasPlan", "plan"]
 
 HARDLY = 0.05
 """A share of the picture or the canvas that is next to nothing."""
+FAINT = 32
+"""The level of grey from which on the result shows what was painted; below, it is blended with the picture."""
 BAND = 256
 """Rows that are looked at together, so that a large canvas needs little memory."""
 
@@ -38,8 +40,9 @@ class CanvasPlan:
     """What would be painted, known before any model runs.
 
     `placed` is the resized picture on the canvas, possibly partly outside; `visible` the part inside. `unknown`, bool
-    (height, width), marks canvas that the picture does not cover; it is the only array that is kept until another is
-    asked for, because a canvas may be large.
+    (height, width), marks canvas that the picture does not cover; `grey`, uint8 (height, width), what of a mask is
+    painted over the picture, more freely the lighter. Other arrays are made when they are asked for, because a canvas
+    may be large.
     """
 
     placement: Placement
@@ -50,10 +53,11 @@ class CanvasPlan:
     mask_expand: int = 8
     wrap: str = ""
     warnings: tuple[str, ...] = field(default=())
+    grey: Array | None = field(default=None, repr=False)
 
     @cached_property
     def mask(self) -> Array:
-        """What the model paints: `unknown` grown by `mask_expand` into the picture; float32 (height, width)."""
+        """What the model paints: `unknown` grown by `mask_expand` into the picture, and grey; float32."""
         return self.mask_in(self.whole)
 
     @cached_property
@@ -67,12 +71,21 @@ class CanvasPlan:
     def mask_in(self, box: Box) -> Array:
         """`mask` inside `box`, float32."""
         margin = self.mask_expand
-        return self._inner(dilated(self._around(box, margin), margin), box, margin)
+        return self._with_grey(self._inner(dilated(self._around(box, margin), margin), box, margin), box, 255)
 
     def share_in(self, box: Box) -> Array:
         """`painted_share` inside `box`, float32."""
         margin = 2 * self.mask_expand
-        return self._inner(painted_share(self._around(box, margin), self.mask_expand), box, margin)
+        share = self._inner(painted_share(self._around(box, margin), self.mask_expand), box, margin)
+        return self._with_grey(share, box, FAINT)
+
+    def _with_grey(self, values: Array, box: Box, full: int) -> Array:
+        """The larger of `values` in `box` and the grey there, which is 1 from the level `full` on."""
+        if self.grey is None:
+            return values
+        (rows, _), (columns, _) = self._spans(box, 0)
+        grey = np.minimum(self.grey[np.ix_(rows, columns)] / np.float32(full), 1)
+        return np.maximum(values, smoothstep(grey) if full < 255 else grey)
 
     def _around(self, box: Box, margin: int) -> Array:
         """`unknown` in `box` and up to `margin` pixels beyond it, which end at a border that does not wrap."""
@@ -105,6 +118,11 @@ class CanvasPlan:
         """Share of the canvas that the picture does not cover, in (0, 1)."""
         return float(self.unknown.mean())
 
+    @property
+    def touched(self) -> Array:
+        """Unknown canvas and what of the picture is grey in the mask, bool (height, width)."""
+        return self.unknown if self.grey is None else self.unknown | (self.grey > 0)
+
 
 def plan(
     size: tuple[int, int],
@@ -112,12 +130,14 @@ def plan(
     mask_expand: int = 8,
     opaque: Array | None = None,
     wrap: str = "",
+    grey: Array | None = None,
 ) -> CanvasPlan:
     """Work out a placement for a picture of `size` (width, height) in pixels.
 
     `opaque` is an optional bool array of the scaled picture's shape; where it is False the picture counts as
     unknown (transparent pixels). `wrap` names the directions in which the canvas goes on at its other side: "x", "y",
-    "xy" or none.
+    "xy" or none. `grey` is an optional uint8 array of the scaled picture's shape: what is painted over the picture,
+    more freely the lighter.
 
     Raises:
         RequestError: nothing of the picture would be visible, nothing would be left to paint, or the picture reaches
@@ -139,21 +159,25 @@ def plan(
     unknown = np.ones((placement.height, placement.width), bool)
     inside = slice(visible.top, visible.bottom), slice(visible.left, visible.right)
     unknown[inside] = False
+    crop = (
+        slice(visible.top - placed.top, visible.bottom - placed.top),
+        slice(visible.left - placed.left, visible.right - placed.left),
+    )
     if opaque is not None:
-        crop = opaque[
-            visible.top - placed.top : visible.bottom - placed.top,
-            visible.left - placed.left : visible.right - placed.left,
-        ]
-        unknown[inside] = ~crop
-    if not unknown.any():
+        unknown[inside] = ~opaque[crop]
+    if grey is not None:
+        levels = np.zeros(unknown.shape, np.uint8)
+        levels[inside] = np.where(unknown[inside], 0, grey[crop])
+        grey = levels if levels.any() else None
+    if not unknown.any() and grey is None:
         raise RequestError(
             f"Nothing is left to paint: the picture ({scaled[0]}x{scaled[1]} after scale) covers the whole "
             f"{placement.width}x{placement.height} canvas. Use a larger canvas or a smaller scale."
         )
     if unknown.all():
-        raise RequestError("Nothing of the picture is visible: every pixel on the canvas is transparent.")
+        raise RequestError("Nothing of the picture is visible: every pixel on the canvas is transparent or masked.")
     _check_wrap(unknown, wrap)
-    found = CanvasPlan(placement, scaled, placed, visible, unknown, mask_expand, wrap)
+    found = CanvasPlan(placement, scaled, placed, visible, unknown, mask_expand, wrap, grey=grey)
     hidden = 0.0 if opaque is None else float(unknown[inside].mean())
     return replace(found, warnings=(*_hidden_note(hidden), *_warnings(found)))
 
@@ -207,7 +231,7 @@ def _hidden_note(share: float) -> list[str]:
     """What a person who sees no hole in the picture would not expect."""
     if not share:
         return []
-    return [f"{_percent(share)} of the visible picture is transparent, so it is painted. Drop its alpha to keep it."]
+    return [f"{_percent(share)} of the visible picture is transparent or masked, so it is painted."]
 
 
 def _percent(share: float) -> str:

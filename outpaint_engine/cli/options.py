@@ -17,6 +17,7 @@ __all__ = [
     "detail_options",
     "embeddings_option",
     "engine_options",
+    "mask_option",
     "placement_of",
     "placement_options",
     "sampling_options",
@@ -50,6 +51,16 @@ def placement_options(command: Command) -> Command:
         ),
     ]
     return _added(command, options)
+
+
+def mask_option(command: Command) -> Command:
+    """Add the mask of the picture itself."""
+    return click.option(
+        "--mask",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        help="A picture of IN's size: white is painted too, grey more freely the lighter it is.",
+    )(command)
 
 
 def detail_options(command: Command) -> Command:
@@ -204,6 +215,8 @@ def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
         way = way_of(options)
     except RequestError as error:
         raise click.UsageError(str(error)) from error
+    if not way and given.get("mask") is not None:
+        return Placement.from_sides(size, scale=options.get("scale", 1.0))
     if not way:
         raise click.UsageError(
             "Say how far to extend: --left/--right/--top/--bottom PIXELS, --aspect W:H, or --width and --height."

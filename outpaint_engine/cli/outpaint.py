@@ -39,6 +39,7 @@ from .options import (
     detail_options,
     embeddings_option,
     engine_options,
+    mask_option,
     placement_of,
     placement_options,
     sampling_options,
@@ -51,6 +52,7 @@ __all__ = ["plan", "run"]
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @placement_options
+@mask_option
 @detail_options
 @sampling_options
 @engine_options

@@ -6,7 +6,7 @@ Each takes a prediction function and returns one, so a sampler sees only `Denois
 from .features import forecast_features
 from .forecast import forecast
 from .guidance import Guidance, guided, guided_calls
-from .known import hold_known, with_mask_channels
+from .known import hold_by_grey, hold_known, with_mask_channels
 from .prediction import Predict, denoiser
 from .reuse import LEVELS, Reuse, follows
 
@@ -21,6 +21,7 @@ __all__ = [
     "forecast_features",
     "guided",
     "guided_calls",
+    "hold_by_grey",
     "hold_known",
     "with_mask_channels",
 ]

@@ -7,7 +7,7 @@ from ..schedule import Level
 from ..tensors import Array
 from .prediction import Predict
 
-__all__ = ["hold_known", "with_mask_channels"]
+__all__ = ["hold_by_grey", "hold_known", "with_mask_channels"]
 
 
 def with_mask_channels(predict: Predict, mask: Array, masked_latents: Array) -> Predict:
@@ -28,10 +28,28 @@ def with_mask_channels(predict: Predict, mask: Array, masked_latents: Array) -> 
 def hold_known(known: Array, noise: Array, mask: Array) -> Constrain:
     """For 4-channel UNets: put the known latents, noised to the current level, wherever `mask` is 0.
 
-    Always the same `noise`, as in diffusers' inpaint pipeline. Soft masks blend.
+    Always the same `noise`, as in diffusers' inpaint pipeline. For a mask of 0 and 1.
     """
 
     def constrain(x: Array, level: Level) -> Array:
         return (1 - mask) * level.mix(known, noise) + mask * x
+
+    return constrain
+
+
+def hold_by_grey(known: Array, noise: Array, mask: Array, calls: int) -> Constrain:
+    """Hold the known latents, noised to the current level, for a share 1 - `mask` of a run's `calls`; then let go.
+
+    Differential diffusion (Levin and Fried 2023, arXiv 2306.00950, algorithm 1), with the threshold of diffusers'
+    pipeline_stable_diffusion_xl_differential_img2img.py. Where the mask is 0 they are held to the end, as `hold_known`
+    does. For one run: it counts its calls.
+    """
+    made = 0
+
+    def constrain(x: Array, level: Level) -> Array:
+        nonlocal made
+        made += 1
+        held = 1 - mask > made / calls if made < calls else mask == 0
+        return np.where(held, level.mix(known, noise), x)
 
     return constrain

@@ -34,5 +34,6 @@ def plan_at(plan: CanvasPlan, size: tuple[int, int]) -> CanvasPlan:
         placed=scaled(plan.placed),
         visible=scaled(plan.visible),
         unknown=shrunk(plan.unknown, size) > 0,
+        grey=None if plan.grey is None else shrunk(plan.grey, size),
         mask_expand=max(min(plan.mask_expand, LEAST_EXPAND), round(plan.mask_expand * (x + y) / 2)),
     )

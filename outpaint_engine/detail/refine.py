@@ -187,7 +187,7 @@ def model_input(x: Array, level: Level) -> Array:
 
 
 def _latent_mask(plan: CanvasPlan) -> Array:
-    """The latent mask (1, 1, h, w) of a plan's canvas, made in bands of rows."""
+    """The latent mask (1, 1, h, w) of a plan's canvas, in bands of rows; grey is refined as all that is painted."""
     whole = plan.whole
     bands = (Box(0, top, whole.right, min(top + 8 * BAND, whole.bottom)) for top in range(0, whole.bottom, 8 * BAND))
-    return np.concatenate([latent_mask(plan.mask_in(band)) for band in bands], axis=2)
+    return np.concatenate([latent_mask(plan.mask_in(band) > 0) for band in bands], axis=2)

@@ -16,7 +16,8 @@ REACH = 4
 def shrunk(pixels: Array, size: tuple[int, int]) -> Array:
     """`pixels` at a smaller `size` (width, height), by box averaging.
 
-    uint8 (height, width, 3), or bool (height, width), which becomes uint8 with 255 where all of a pixel is True.
+    uint8 (height, width) or (height, width, 3); or bool (height, width), which becomes uint8 with 255 where all of a
+    pixel is True.
     """
     from PIL import Image
 

@@ -1,5 +1,6 @@
 """Pictures in and out: opening what cannot be trusted, bringing it to sRGB, and writing files whole or not at all."""
 
+from .mask import masked
 from .opening import MAX_BYTES, MAX_PIXELS, header, open_original, open_picture, read_limited
 from .original import KEEPING, Original, check_keeping, encode_original, with_original
 from .picture import Picture, to_image
@@ -19,6 +20,7 @@ __all__ = [
     "encode",
     "encode_original",
     "header",
+    "masked",
     "open_original",
     "open_picture",
     "read_limited",

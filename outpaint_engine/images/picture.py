@@ -17,10 +17,15 @@ NEARLY_OPAQUE = 243
 
 
 class Picture(NamedTuple):
-    """sRGB pixels, uint8 (height, width, 3); `opaque` is bool (height, width), None where all is opaque."""
+    """sRGB pixels, uint8 (height, width, 3); `opaque` is bool (height, width), None where all is opaque.
+
+    `grey` is a mask's, uint8 (height, width): 0 is kept, what is not opaque is painted, and between them more freely
+    the lighter; None where there is none.
+    """
 
     pixels: Array
     opaque: Array | None
+    grey: Array | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -34,13 +39,16 @@ class Picture(NamedTuple):
         from PIL import Image
 
         pixels = np.asarray(Image.fromarray(self.pixels).resize(size, Image.Resampling.LANCZOS))
+        grey = None
+        if self.grey is not None:
+            grey = np.asarray(Image.fromarray(self.grey).resize(size, Image.Resampling.BOX))
         if self.opaque is None:
-            return Picture(pixels, None)
+            return Picture(pixels, None, grey)
         # Whatever Lanczos, which reaches three pixels far, mixed with hidden colours is hidden too.
         reach = 3 * max(1, -(-self.size[0] // size[0]), -(-self.size[1] // size[1]))
         certain = box_sum((~self.opaque).astype(np.int64), reach) == 0
         nearest = Image.fromarray(certain).resize(size, Image.Resampling.NEAREST)
-        return Picture(pixels, np.asarray(nearest))
+        return Picture(pixels, np.asarray(nearest), grey)
 
 
 def turned(array: Array, orientation: int) -> Array:

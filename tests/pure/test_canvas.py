@@ -65,7 +65,7 @@ def test_what_is_painted_because_it_is_transparent_is_said() -> None:
     opaque = np.ones((32, 32), bool)
     opaque[:8] = False
     assert plan((32, 32), Placement(64, 32), 0, opaque).warnings == (
-        "25% of the visible picture is transparent, so it is painted. Drop its alpha to keep it.",
+        "25% of the visible picture is transparent or masked, so it is painted.",
     )
 
 

@@ -71,7 +71,7 @@ def test_a_negative_prompt_is_kept_as_written() -> None:
 
 UNKNOWN = [
     ("steps", "Did you mean num_inference_steps?"),
-    ("mask_image", "where the image is transparent"),
+    ("mask_image", "Did you mean mask?"),
     ("generator", "Give seed=7 for torch.Generator().manual_seed(7)"),
     ("negative", "Did you mean negative_prompt?"),
     ("guidence_scale", "Did you mean guidance_scale?"),
