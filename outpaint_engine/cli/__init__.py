@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import AdapterError, BackendUnavailable, EngineSetError, ImageError, OutpaintError, RequestError
+from .batch import batch
 from .bench import bench
 from .devices import devices
 from .engines import engines
@@ -39,7 +40,7 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, engines, devices, schedulers, bench, serve, keys):
+for command in (run, batch, plan, engines, devices, schedulers, bench, serve, keys):
     cli.add_command(command)
 
 

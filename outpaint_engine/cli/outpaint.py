@@ -9,29 +9,23 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from ..canvas import CanvasPlan, Placement
+from ..canvas import CanvasPlan
 from ..canvas import plan as plan_canvas
 from ..detail import large_buckets
 from ..engine_set import EngineSet
 from ..engines import EngineOptions
 from ..images import (
     FORMATS,
-    KEEPING,
-    Original,
     Picture,
-    check_keeping,
     check_target,
     encode,
-    encode_original,
-    open_original,
     open_picture,
     read_limited,
     to_image,
-    with_original,
     write_all,
 )
 from ..pipeline import OutpaintPipeline
-from ..recipe import provenance_of, whole_calls
+from ..recipe import whole_calls
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun
 from .options import (
@@ -44,6 +38,7 @@ from .options import (
     placement_options,
     sampling_options,
 )
+from .results import files_of, numbered, original_of
 
 __all__ = ["plan", "run"]
 
@@ -82,7 +77,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     given = _given(source)
     picture = open_picture(given)
     placement, detail = placement_of(picture.size, options), detail_of(options)
-    original = None if srgb or suffix not in KEEPING else _original(given, suffix, placement)
+    original = None if srgb else original_of(given, suffix, placement)
     # What `--speed` stands for and nobody stated is left to it.
     stated = {name: value for name, value in options.items() if value is not None}
     request = OutpaintRequest.placed(image=picture, **dataclasses.asdict(placement), detail=detail, **stated)
@@ -96,13 +91,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
         for note in started.notes:
             click.echo(f"Note: {note}", err=True)
         result = _with_progress(started, quiet)
-    contents = []
-    for index, image in enumerate(result.images):
-        provenance = provenance_of(request, result, index) if metadata else None
-        if original is None:
-            contents.append(encode(image, suffix, provenance))
-        else:
-            contents.append(encode_original(with_original(image, result.plan, original), suffix, provenance))
+    contents = files_of(request, result, original, suffix, metadata=metadata)
     if target == "-":
         sys.stdout.buffer.write(contents[0])
         sys.stdout.buffer.flush()
@@ -145,18 +134,6 @@ def _with_progress(started: OutpaintRun, quiet: bool) -> OutpaintResult:
     return started.result
 
 
-def _original(given: str | bytes, suffix: str, placement: Placement) -> Original | None:
-    """What of the picture's own samples and profile the result keeps; checked before any work is done."""
-    original = open_original(given)
-    if original is None:
-        return None
-    if placement.scale != 1:
-        click.echo("Note: The picture is scaled: its 16 bits or profile are not kept, 8-bit sRGB is written.", err=True)
-        return None
-    check_keeping(suffix, original)
-    return original
-
-
 def _given(source: str) -> str | bytes:
     """What names the picture, or its bytes from standard input."""
     if source != "-":
@@ -179,14 +156,13 @@ def _suffix(target: str) -> str:
 
 
 def _targets(target: str, count: int) -> list[Path]:
-    """The files to write, numbered where there are several; checked before any work is done."""
+    """The files to write, checked before any work is done."""
     if target == "-":
         if count > 1:
             raise click.UsageError("Several pictures cannot go to standard output: name a file.")
         _check_standard_output()
         return []
-    path = Path(target)
-    paths = [path] if count == 1 else [path.with_stem(f"{path.stem}-{number}") for number in range(1, count + 1)]
+    paths = numbered(Path(target), count)
     for each in paths:
         _check_file(each)
     return paths

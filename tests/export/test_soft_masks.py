@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
-from outpaint_export.exporting import export_parts
 from outpaint_export.parity.reference import reference_pipeline
 from PIL import Image
 
@@ -15,11 +14,13 @@ from outpaint_engine import OutpaintPipeline
 
 from .tiny_models import sources
 
+GOLDENS = Path(__file__).parents[1] / "goldens" / "tiny-4"
+"""The same weights, exported."""
+
 
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_latents_under_a_grey_mask_equal_diffusers(tmp_path: Path, strength: float) -> None:
     tiny = sources(4, tmp_path / "words")
-    export_parts(tiny, tmp_path / "set")
     reference = StableDiffusionImg2ImgPipeline(**reference_pipeline(tiny).components, requires_safety_checker=False)
     reference.set_progress_bar_config(disable=True)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -51,7 +52,7 @@ def test_latents_under_a_grey_mask_equal_diffusers(tmp_path: Path, strength: flo
         callback_on_step_end=restore,
         output_type="latent",
     ).images.numpy()
-    with OutpaintPipeline.from_pretrained(tmp_path / "set") as pipe:
+    with OutpaintPipeline.from_pretrained(GOLDENS) as pipe:
         found = pipe(
             image=image,
             mask=grey.repeat(8, axis=0).repeat(8, axis=1),

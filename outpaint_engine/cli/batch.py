@@ -1,0 +1,205 @@
+"""`outpaint batch`: a folder of pictures or a file of jobs through one loaded model; what is done is not done again."""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from tqdm import tqdm
+
+from ..batch import Job, folder_jobs, lines_jobs
+from ..canvas import WAYS, way_of
+from ..engines import EngineOptions
+from ..errors import ImageError, NumericalError, OutputError, RequestError
+from ..images import FORMATS, open_picture, write_all
+from ..pipeline import OutpaintPipeline
+from ..request import OutpaintRequest
+from .options import (
+    detail_of,
+    detail_options,
+    embeddings_option,
+    engine_options,
+    placement_of,
+    placement_options,
+    sampling_options,
+)
+from .results import files_of, numbered, original_of
+
+__all__ = ["batch"]
+
+STALE = 60
+"""Seconds after which the part of a file that a killed run left behind is removed."""
+
+
+class Files(NamedTuple):
+    """What is written into files, and whether nothing is said."""
+
+    metadata: bool
+    srgb: bool
+    quiet: bool
+
+
+@dataclass
+class Outcome:
+    """What became of the jobs."""
+
+    painted: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@placement_options
+@click.option("--aspects", help="Several aspect ratios of each picture, such as 1:1,16:9,9:16.")
+@click.option(
+    "--masks", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder with a mask a picture."
+)
+@click.option("--format", "suffix", type=click.Choice([ending[1:] for ending in FORMATS]), default="png")
+@detail_options
+@sampling_options
+@engine_options
+@embeddings_option
+@click.option("--batch", "most", type=click.IntRange(1), help="With --num-images: at most this many in one call.")
+@click.option("--metadata/--no-metadata", default=True, help="Say in files that a model painted them. [on]")
+@click.option("--srgb", is_flag=True, help="Write 8-bit sRGB, also for pictures of 16 bits or with a colour profile.")
+@click.option("--json", "as_json", is_flag=True, help="Print what became of each picture as JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar, no notes, no summary.")
+def batch(source: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Extend every picture in the folder IN and write the results to the folder OUT.
+
+    A text file of a picture's name (photo.txt beside photo.png) holds its prompt. IN may also be a file of JSON lines:
+    {"image": "photo.png", "out": "wide.png", "prompt": "sea", "left": 128}, with options by their Python names; those
+    of the command line hold where a line says nothing.
+
+    What is in OUT already is left out, so the same command goes on after a crash. A picture that fails does not stop
+    the others. Exit code 1 if one failed.
+
+    \b
+    outpaint batch photos wide --aspects 1:1,16:9,9:16 --prompt "interior" --seed 7
+    outpaint batch jobs.jsonl wide
+    """  # noqa: D301 - click keeps the lines after the character \b
+    suffix, files = f".{options.pop('suffix')}", Files(*(options.pop(name) for name in ("metadata", "srgb", "quiet")))
+    jobs = _jobs(source, out, suffix, options)
+    loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
+    folder, device, most = (options.pop(name) for name in ("engines", "device", "most"))
+    embeddings = options.pop("embeddings")
+    detail = detail_of(options)
+    stated = {name: value for name, value in options.items() if value is not None} | {"detail": detail}
+    with _held(out):
+        outcome, waiting = _waiting(jobs, stated)
+        if waiting:
+            chosen = EngineOptions(**loading)
+            with OutpaintPipeline.from_pretrained(folder, device=device, options=chosen, max_batch=most) as pipe:
+                for file in embeddings:
+                    pipe.load_textual_inversion(file)
+                _paint(pipe, waiting, files, outcome)
+    if as_json:
+        click.echo(json.dumps({"painted": outcome.painted, "skipped": outcome.skipped, "failed": outcome.failed}))
+    if not files.quiet:
+        counts = (len(outcome.painted), len(outcome.skipped), len(outcome.failed))
+        click.echo("{} painted, {} there already, {} failed.".format(*counts), err=True)
+    if outcome.failed:
+        sys.exit(1)
+
+
+def _jobs(source: Path, out: Path, suffix: str, options: dict[str, Any]) -> list[Job]:
+    """The jobs, with what holds for all of them checked; takes `aspects` and `masks` out of the options."""
+    aspects, masks = options.pop("aspects"), options.pop("masks")
+    if not source.is_dir():
+        if aspects or masks:
+            raise click.UsageError("--aspects and --masks go with a folder: write aspect and mask into the lines.")
+        return lines_jobs(source, out, suffix)
+    if out.exists() and out.samefile(source):
+        raise click.UsageError("OUT must be another folder than IN: results are not painted again.")
+    ratios = [ratio.strip() for ratio in aspects.split(",")] if aspects else []
+    # What no picture could be placed by is said before any work is done.
+    with contextlib.suppress(RequestError):
+        for ratio in ratios or [options["aspect"]]:
+            placement_of((512, 512), {**options, "aspect": ratio, "mask": masks})
+    return folder_jobs(source, out, masks, ratios, suffix)
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Make the folder, and keep other batches out of it: a file is not painted twice."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(f"The folder {str(out)!r} cannot be made: {error.strerror}. Choose another one.") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for part in out.glob(".outpaint-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > STALE:
+                    part.unlink()
+        yield
+    except BlockingIOError as error:
+        raise OutputError(f"Another batch writes to {str(out)!r}. Wait for it, or choose another folder.") from error
+    finally:
+        os.close(handle)
+
+
+def _waiting(jobs: Sequence[Job], stated: Mapping[str, Any]) -> tuple[Outcome, list[tuple[Job, dict[str, Any]]]]:
+    """The jobs that are not done yet, with all their options."""
+    outcome, waiting = Outcome(), []
+    for job in jobs:
+        # A job that says its placement in one way does not mean what the command line says in another.
+        ways = {way for way, names in WAYS.items() if any(name in job.options for name in names)}
+        other = sum((names for way, names in WAYS.items() if ways and way not in ways), ())
+        fields = {name: value for name, value in stated.items() if name not in other}
+        fields |= {name: tuple(each) if isinstance(each, list) else each for name, each in job.options.items()}
+        count = fields.get("num_images", 1)
+        if isinstance(count, int) and all(path.is_file() for path in numbered(job.target, count)):
+            outcome.skipped.append(str(job.target))
+        else:
+            waiting.append((job, fields))
+    return outcome, waiting
+
+
+def _paint(pipe: OutpaintPipeline, waiting: list[tuple[Job, dict[str, Any]]], files: Files, outcome: Outcome) -> None:
+    """Paint one job after the other; what is wrong with one does not stop the others."""
+    hidden, said = files.quiet or sys.stderr is None or not sys.stderr.isatty(), set[str]()
+    with tqdm(waiting, unit="picture", disable=hidden, file=sys.stderr) as bar:
+        for job, fields in bar:
+            bar.set_description(job.target.name)
+            try:
+                if job.flaw:
+                    raise RequestError(job.flaw)
+                notes = _painted(pipe, job, fields, files)
+            except (ImageError, NumericalError, RequestError) as error:
+                outcome.failed[str(job.target)] = str(error)
+                tqdm.write(f"{job.image}: {error}", file=sys.stderr)
+                continue
+            outcome.painted.append(str(job.target))
+            for note in notes:
+                if note not in said and not files.quiet:
+                    said.add(note)
+                    tqdm.write(f"Note: {job.image}: {note}", file=sys.stderr)
+
+
+def _painted(pipe: OutpaintPipeline, job: Job, fields: dict[str, Any], files: Files) -> tuple[str, ...]:
+    """Paint a job and write its files, as `outpaint run` does; gives the notes."""
+    picture, suffix = open_picture(job.image), job.target.suffix.lower()
+    if not way_of(fields):
+        if fields.get("mask") is None:
+            raise RequestError("Nothing says how far to extend it: give sides, an aspect, or width and height.")
+        fields = {**fields, "left": 0}
+    request = OutpaintRequest.placed(**{**fields, "image": picture})
+    original = None if files.srgb else original_of(str(job.image), suffix, request.placement)
+    run = pipe.steps(request)
+    for _ in run:
+        pass
+    contents = files_of(request, run.result, original, suffix, metadata=files.metadata)
+    write_all(dict(zip(numbered(job.target, request.num_images), contents, strict=True)))
+    return run.notes
