@@ -94,7 +94,8 @@ class LargeRun(OutpaintRun):
         for composing in self.composition:
             progress = replace(composing, steps=composing.steps + above)
             yield progress
-        composed, finished = self.composition.result, []
+        composed = self.composition.result
+        finished: list[tuple[Image, QualityReport]] = []
         for index in range(len(composed.images)):
             for shown in self._climb(composed, index, finished):
                 progress = replace(progress, step=progress.step + 1, pictures=range(index, index + 1), shown=shown)
@@ -106,7 +107,8 @@ class LargeRun(OutpaintRun):
         self, composed: OutpaintResult, index: int, finished: list[tuple["Image", QualityReport]]
     ) -> Iterator["Image"]:
         """Take one picture up all levels; gives the picture of the level below after every call of a model."""
-        timings, image, tile_edges = composed.timings, composed.images[index], None
+        timings, image = composed.timings, composed.images[index]
+        tile_edges: float | None = None
         for number, level in enumerate(self._levels):
             placed = placed_at(self._placed, level[:2])
             with timings.stage("enlarge"):
