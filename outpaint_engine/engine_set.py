@@ -36,7 +36,7 @@ PARITY = "parity.json"
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 PARTS = ("text_encoder", "unet", "vae_encoder", "vae_decoder")
-SD15_LATENT_SCALE = 0.18215
+SD15_LATENT_SCALE, SD15_SIZE = 0.18215, 512
 POSITIONS, CLIP_LENGTH = "max_position_embeddings", 77
 FEWEST_POSITIONS, MOST_POSITIONS = 3, 10_000
 """A word between two marks; what is more is a tokenizer's way of saying that it knows no length."""
@@ -78,7 +78,8 @@ class EngineSet:
     factor; `latent_factor` pixels per latent; `native_size` the canvas side the model was trained at, in
     pixels; `scheduler` the content of `scheduler_config.json`. The weights of a `synthetic` set are random numbers: it
     is for measuring speed. `format_version` is the manifest's, 0 without one. `detail_levels` is how often what was
-    painted is enlarged by 2 and still refined: more suits a model that has seen parts of its pictures close up.
+    painted is enlarged by 2 and still refined. It suits models that have seen parts of pictures close up: where a
+    manifest does not say, those of SD1.5's size are taken to have, once, and smaller ones not at all.
     """
 
     folder: Path
@@ -268,7 +269,7 @@ def _from_manifest(folder: Path) -> EngineSet:
             digest=digest_of(folder / MANIFEST),
             synthetic=bool(manifest["source"].get("synthetic", False)),
             format_version=version,
-            detail_levels=int(manifest.get("detail_levels", 1)),
+            detail_levels=int(manifest.get("detail_levels", int(manifest["native_size"]) >= SD15_SIZE)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EngineSetError(

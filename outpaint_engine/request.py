@@ -53,7 +53,7 @@ class Detail:
     """Pixels that tiles overlap at least, a multiple of 8; None is a quarter of the tile."""
     levels: int | None = None
     """How many levels are refined, each up to 2 times as large a side; what remains is enlarged only. None is as many
-    as the engine set says, or 1."""
+    as the engine set says."""
 
     def __post_init__(self) -> None:
         """Check every field."""

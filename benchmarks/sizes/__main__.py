@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--device", default="ort-cpu")
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--levels", type=int, nargs="+", default=[1], help="how many levels are refined")
+    parser.add_argument("--levels", type=int, nargs="+", default=[0], help="how many levels are refined")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sizes.json"))
     given = parser.parse_args()
     with OutpaintPipeline.from_pretrained(given.engines, device=given.device, options=EngineOptions(threads=1)) as pipe:
