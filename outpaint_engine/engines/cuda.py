@@ -30,7 +30,10 @@ from .onnx import (
 __all__ = ["CudaBackend", "CudaEngine", "check_assignment", "cuda_options", "gpu_session", "preload_libraries"]
 
 PROVIDER = "CUDAExecutionProvider"
-HEAVY = frozenset({"Attention", "Conv", "Gemm", "GroupNormalization", "LayerNormalization", "MatMul", "Softmax"})
+HEAVY = frozenset(
+    {"Attention", "BiasSplitGelu", "Conv", "Gemm", "GroupNorm", "GroupNormalization", "InstanceNormalization"}
+    | {"LayerNormalization", "MatMul", "MultiHeadAttention", "NhwcConv", "Softmax"}
+)
 """Operators whose running on another provider than asked for would not be what was asked for."""
 KEPT_SHAPES = 4
 """Shapes whose buffers, and recorded graphs, are kept at one time."""

@@ -19,12 +19,12 @@ PLAIN = {"is_causal": 0, "softcap": 0.0, "qk_matmul_output_mode": 0}
 """Attributes that change nothing where they have these values."""
 
 
-def in_blocks(model: ir.Model) -> int:
-    """Replace every plain float32 Attention by MultiHeadAttention, in place; how many there were.
+def in_blocks(model: ir.Model, kind: ir.DataType = ir.DataType.FLOAT) -> int:
+    """Replace every plain Attention on numbers of type `kind` by MultiHeadAttention, in place; how many there were.
 
     Nodes stay that have a mask or a cache, are causal or capped, or whose heads the graph does not count.
     """
-    found = [(node, heads) for node in model.graph if (heads := _plain_heads(node)) is not None]
+    found = [(node, heads) for node in model.graph if (heads := _plain_heads(node, kind)) is not None]
     for node, (count, width) in found:
         _replace(model.graph, node, count, width)
     if found:
@@ -33,13 +33,13 @@ def in_blocks(model: ir.Model) -> int:
     return len(found)
 
 
-def _plain_heads(node: ir.Node) -> tuple[int, int] | None:
-    """How many heads an Attention has and how wide they are, if it is in float32 and scaled dot products alone."""
+def _plain_heads(node: ir.Node, kind: ir.DataType) -> tuple[int, int] | None:
+    """How many heads an Attention on `kind` has and how wide they are, if it is scaled dot products alone."""
     if node.op_type != "Attention" or node.domain or len(node.inputs) != 3 or len(node.outputs) != 1:
         return None
     others = {name: attribute.value for name, attribute in node.attributes.items() if name != "scale"}
     query = node.inputs[0]
-    if query is None or query.dtype != ir.DataType.FLOAT or query.shape is None or len(query.shape) != 4:
+    if query is None or query.dtype != kind or query.shape is None or len(query.shape) != 4:
         return None
     if any(name not in PLAIN or PLAIN[name] != value for name, value in others.items()):
         return None
@@ -55,7 +55,7 @@ def _replace(graph: ir.Graph, node: ir.Node, count: int, width: int) -> None:
         "MultiHeadAttention", inputs, {"num_heads": count, **scale}, domain=RUNTIME_OPERATORS, name=node.name
     )
     value = attended.outputs[0]
-    value.name, value.dtype, value.shape = f"{result.name}/beside", ir.DataType.FLOAT, inputs[0].shape
+    value.name, value.dtype, value.shape = f"{result.name}/beside", inputs[0].dtype, inputs[0].shape
     graph.insert_before(node, attended)
     joined = _joined_after(result, count * width)
     if joined is not None:
@@ -64,7 +64,7 @@ def _replace(graph: ir.Graph, node: ir.Node, count: int, width: int) -> None:
     apart = _reshape(graph, attended, value, (0, 0, count, width), f"{result.name}/apart")
     turned = ir.node("Transpose", [apart], {"perm": TURN}, name=f"{result.name}/turned")
     graph.insert_after(apart.producer(), turned)  # type: ignore[arg-type]
-    turned.outputs[0].dtype, turned.outputs[0].shape = ir.DataType.FLOAT, result.shape
+    turned.outputs[0].dtype, turned.outputs[0].shape = result.dtype, result.shape
     result.replace_all_uses_with(turned.outputs[0], replace_graph_outputs=True)
 
 

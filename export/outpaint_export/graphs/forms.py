@@ -4,7 +4,8 @@
 |---|---|
 | `model.onnx` | every backend; GroupNormalization in two passes; a UNet's gives `deep_features` too |
 | `model.ort-cpu.onnx` | `ort-cpu`, where the part has attention in float32 |
-| `shallow.onnx`, `shallow.ort-cpu.onnx` | the same, for the UNet's last layers alone |
+| `model.ort-cuda.onnx` | `ort-cuda`, where the part computes in float16; what it wants turned lies beside it |
+| `shallow.onnx`, `shallow.ort-cpu.onnx`, ... | the same, for the UNet's last layers alone |
 | `added_words.onnx` | every backend; a text encoder that takes vectors of words which its table does not have |
 """
 
@@ -20,16 +21,21 @@ from outpaint_engine.components import ADDED_WORDS
 from ..layout import MODEL_FILE
 from .added_words import take_added_words
 from .attention import in_blocks
+from .cuda import computes_in_half, for_cuda
 from .group_normalization import in_two_passes
 from .names import torch_names
 from .shallow import give_deep_features, take_deep_features
 from .weights import WEIGHTS_FILE, Stored, described, write_weights
 
-__all__ = ["WEIGHT_MAP", "Form", "write_forms"]
+__all__ = ["ONE_KERNEL", "WEIGHT_MAP", "Form", "write_forms"]
 
 WEIGHT_MAP = "weights.json"
+AS_EXPORTED = "as-exported.onnx"
+"""The graph before GroupNormalization is spelled out; gone when all forms are written."""
 IN_BLOCKS = "ort-cpu"
 """The backend that does attention best in blocks."""
+ONE_KERNEL = "ort-cuda"
+"""The backend that has kernels for what the other graphs spell out."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,10 @@ def write_forms(model: ir.Model, folder: Path, part: str, names: Mapping[str, St
     names = torch_names(model.graph) if names is None else names
     write_weights(model, folder / WEIGHTS_FILE, {stored.initializer for stored in names.values()})
     _write_map(folder / WEIGHT_MAP, model, names)
-    in_two_passes(model)
     cut = part == "unet" and give_deep_features(model)
+    if computes_in_half(model):
+        _save(model, folder, Form(AS_EXPORTED))
+    in_two_passes(model)
     forms = [_save(model, folder, Form(MODEL_FILE))]
     if cut:
         forms.append(_save(_shallow(folder / MODEL_FILE), folder, Form("shallow.onnx", "shallow")))
@@ -65,9 +73,32 @@ def write_forms(model: ir.Model, folder: Path, part: str, names: Mapping[str, St
     for form in list(forms):
         blocks = ir.load(folder / form.file)
         if in_blocks(blocks):
-            file = f"{form.graph}.{IN_BLOCKS}.onnx"
-            forms.append(_save(blocks, folder, Form(file, form.graph, IN_BLOCKS, (IN_BLOCKS,))))
+            forms.append(_save(blocks, folder, _made_for(IN_BLOCKS, form.graph)))
+    if (folder / AS_EXPORTED).exists():
+        forms += _cuda_forms(folder, cut)
+        (folder / AS_EXPORTED).unlink()
     return forms
+
+
+def _cuda_forms(folder: Path, cut: bool) -> list[Form]:
+    """The graphs in the operators of ONNX Runtime's CUDA provider, the weights that they want turned in one file."""
+    whole = ir.load(folder / AS_EXPORTED)
+    for_cuda(whole)
+    form = _made_for(ONE_KERNEL, "model")
+    write_weights(whole, folder / f"{form.file}_data", ())
+    forms = [_save(whole, folder, form)]
+    if cut:
+        shallow = _shallow(folder / AS_EXPORTED)
+        for_cuda(shallow)
+        written = whole.graph.initializers
+        for name, value in shallow.graph.initializers.items():
+            value.const_value = written[name].const_value if name in written else value.const_value
+        forms.append(_save(shallow, folder, _made_for(ONE_KERNEL, "shallow")))
+    return forms
+
+
+def _made_for(backend: str, graph: str) -> Form:
+    return Form(f"{graph}.{backend}.onnx", graph, backend, (backend,))
 
 
 def _shallow(path: Path) -> ir.Model:

@@ -21,7 +21,7 @@ ALIGNMENT, PAGE, PAGED = 64, 4096, 1 << 20
 
 
 def write_weights(model: ir.Model, path: Path, weights: Collection[str]) -> None:
-    """Write the model's weights to `path`, and let the model refer to them there.
+    """Write the model's weights to `path`, and let the model refer to them there; what lies in a file stays there.
 
     `weights` are the initializers that are written however small they are.
     """
@@ -29,7 +29,7 @@ def write_weights(model: ir.Model, path: Path, weights: Collection[str]) -> None
     with path.open("wb") as file:
         for name, value in model.graph.initializers.items():
             tensor = value.const_value
-            if tensor is None or (tensor.nbytes < LEAST_BYTES and name not in weights):
+            if tensor is None or _lies_beside(tensor, path) or (tensor.nbytes < LEAST_BYTES and name not in weights):
                 continue
             step = PAGE if tensor.nbytes >= PAGED else ALIGNMENT
             start = -(-at // step) * step
@@ -47,6 +47,11 @@ def write_weights(model: ir.Model, path: Path, weights: Collection[str]) -> None
             name=str(value.name),
             base_dir=path.parent,
         )
+
+
+def _lies_beside(tensor: ir.TensorProtocol, path: Path) -> bool:
+    """Whether the tensor is in another weights file of the same folder."""
+    return isinstance(tensor, ir.ExternalTensor) and Path(tensor.base_dir) == path.parent
 
 
 @dataclass(frozen=True)

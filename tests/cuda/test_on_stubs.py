@@ -1,0 +1,79 @@
+"""`ort-cuda` on stubs of CUDA: what a call launches, copies and records. Nothing is computed, so values say nothing.
+
+The tiny set shows the ways. `OUTPAINT_SD15_HALF` may name a full-size one, whose launches are counted too:
+`outpaint-export synthetic sd15 FOLDER --precision fp16`.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.export
+
+Counted = Callable[..., dict[str, Any]]
+MOST_LAUNCHES = {"unet": (2, 830), "vae_decoder": (1, 280)}
+"""Of Stable Diffusion 1.5 at 512x512: rows, and launches that a call may take."""
+
+
+@pytest.fixture(scope="session")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny set that computes in float16."""
+    from outpaint_export.exporting import ExportOptions, export_parts
+
+    from tests.export.tiny_models import sources
+
+    out = tmp_path_factory.mktemp("sets") / "half"
+    export_parts(sources(9, tmp_path_factory.mktemp("tokenizer") / "files"), out, ExportOptions("fp16", quick=True))
+    return out
+
+
+@pytest.fixture(scope="session")
+def for_everybody(half: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same set without the graphs that were made for CUDA."""
+    out = tmp_path_factory.mktemp("sets") / "everybody"
+    shutil.copytree(half, out)
+    (out / "engine_set.json").unlink()
+    return out
+
+
+@pytest.fixture(scope="session")
+def unet(counted: Counted, half: Path) -> dict[str, Any]:
+    return counted(half, "unet", 2, 64)
+
+
+def test_the_first_call_launches_and_later_ones_replay_what_the_second_recorded(unet: dict[str, Any]) -> None:
+    first, second, *later = unet["calls"]
+    assert first["graphs"] == [] and first["launches"] > 100
+    assert second["graphs"][0] == "graph begin" and second["graphs"][-1] == "graph launch"
+    for call in later:
+        assert call["graphs"] == ["graph launch"] and call["launches"] == 0
+
+
+def test_a_replayed_call_copies_its_feeds_and_its_answer_only(unet: dict[str, Any]) -> None:
+    # Sample, timestep, embeddings; the answer.
+    assert unet["calls"][-1]["copies"] == 4
+
+
+def test_the_graph_made_for_cuda_takes_far_fewer_launches(
+    unet: dict[str, Any], counted: Counted, for_everybody: Path
+) -> None:
+    assert unet["calls"][0]["launches"] < 0.7 * counted(for_everybody, "unet", 2, 64)["calls"][0]["launches"]
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "vae_encoder", "vae_decoder"])
+def test_every_other_part_runs_and_is_recorded_too(counted: Counted, half: Path, part: str) -> None:
+    found = counted(half, part, 1, 64)
+    assert found["precision"] == "fp16" and found["calls"][-1]["graphs"] == ["graph launch"]
+
+
+@pytest.mark.parametrize("part", MOST_LAUNCHES)
+def test_a_full_size_part_stays_within_its_launches(counted: Counted, part: str) -> None:
+    folder = os.environ.get("OUTPAINT_SD15_HALF")
+    if not folder:
+        pytest.skip("OUTPAINT_SD15_HALF names no full-size set in float16")
+    rows, most = MOST_LAUNCHES[part]
+    assert counted(Path(folder), part, rows, 512)["calls"][0]["launches"] <= most
