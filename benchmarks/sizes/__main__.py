@@ -6,7 +6,7 @@
     python -m benchmarks.sizes memory                    1 and 12 megapixels, each in a fresh process
     python -m benchmarks.sizes decode                    tiled decoding against whole, at 1024x1024
     python -m benchmarks.sizes wrap --scenes 10          512x256 that wraps, and its time against one that does not
-    python -m benchmarks.sizes sheet                     docs/images/large-canvas.png
+    python -m benchmarks.sizes sheet                     docs/images/large-canvas.jpg
 
 Each part writes its figures into `--out` beside those of the others. Times are CPU seconds of interleaved runs.
 """
