@@ -14,6 +14,7 @@ from .batch import batch
 from .bench import bench
 from .devices import devices
 from .engines import engines
+from .film import film
 from .outpaint import plan, run
 from .schedulers import schedulers
 from .service import keys, serve
@@ -40,7 +41,7 @@ def cli() -> None:
     """
 
 
-for command in (run, batch, plan, engines, devices, schedulers, bench, serve, keys):
+for command in (run, film, batch, plan, engines, devices, schedulers, bench, serve, keys):
     cli.add_command(command)
 
 

@@ -1,13 +1,9 @@
 """`outpaint batch`: a folder of pictures or a file of jobs through one loaded model; what is done is not done again."""
 
 import contextlib
-import fcntl
 import json
-import os
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +14,7 @@ from tqdm import tqdm
 from ..batch import Job, folder_jobs, lines_jobs
 from ..canvas import WAYS, way_of
 from ..engines import EngineOptions
-from ..errors import ImageError, NumericalError, OutputError, RequestError
+from ..errors import ImageError, NumericalError, RequestError
 from ..images import FORMATS, open_picture, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
@@ -31,12 +27,9 @@ from .options import (
     placement_options,
     sampling_options,
 )
-from .results import files_of, numbered, original_of
+from .results import files_of, held, numbered, original_of
 
 __all__ = ["batch"]
-
-STALE = 60
-"""Seconds after which the part of a file that a killed run left behind is removed."""
 
 
 class Files(NamedTuple):
@@ -95,7 +88,7 @@ def batch(source: Path, out: Path, as_json: bool, **options: Any) -> None:
     embeddings = options.pop("embeddings")
     detail = detail_of(options)
     stated = {name: value for name, value in options.items() if value is not None} | {"detail": detail}
-    with _held(out):
+    with held(out):
         outcome, waiting = _waiting(jobs, stated)
         if waiting:
             chosen = EngineOptions(**loading)
@@ -127,27 +120,6 @@ def _jobs(source: Path, out: Path, suffix: str, options: dict[str, Any]) -> list
         for ratio in ratios or [options["aspect"]]:
             placement_of((512, 512), {**options, "aspect": ratio, "mask": masks})
     return folder_jobs(source, out, masks, ratios, suffix)
-
-
-@contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """Make the folder, and keep other batches out of it: a file is not painted twice."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise OutputError(f"The folder {str(out)!r} cannot be made: {error.strerror}. Choose another one.") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for part in out.glob(".outpaint-*"):
-            with contextlib.suppress(OSError):
-                if time.time() - part.stat().st_mtime > STALE:
-                    part.unlink()
-        yield
-    except BlockingIOError as error:
-        raise OutputError(f"Another batch writes to {str(out)!r}. Wait for it, or choose another folder.") from error
-    finally:
-        os.close(handle)
 
 
 def _waiting(jobs: Sequence[Job], stated: Mapping[str, Any]) -> tuple[Outcome, list[tuple[Job, dict[str, Any]]]]:

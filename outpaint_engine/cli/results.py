@@ -1,16 +1,25 @@
 """What a run leaves in files: their names, and encoded pictures that say what they are made from."""
 
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from ..canvas import Placement
+from ..errors import OutputError
 from ..images import KEEPING, Original, check_keeping, encode, encode_original, open_original, with_original
 from ..recipe import provenance_of
 from ..request import OutpaintRequest
 from ..run import OutpaintResult
 
-__all__ = ["files_of", "numbered", "original_of"]
+__all__ = ["files_of", "held", "numbered", "original_of"]
+
+STALE = 60
+"""Seconds after which the part of a file that a killed run left behind is removed."""
 
 
 def numbered(path: Path, count: int) -> list[Path]:
@@ -42,3 +51,35 @@ def files_of(
         else:
             contents.append(encode_original(with_original(image, result.plan, original), suffix, provenance))
     return contents
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder for results, and keep other batches and films out of it, on systems that can lock a folder.
+
+    Raises:
+        OutputError: it cannot be made, or is held by another process.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {str(folder)!r} cannot be made: {error.strerror}. Choose another one."
+        ) from error
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for part in folder.glob(".outpaint-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > STALE:
+                    part.unlink()
+        yield
+    except BlockingIOError as error:
+        raise OutputError(f"Another run writes to {str(folder)!r}. Wait for it, or choose another folder.") from error
+    finally:
+        os.close(handle)

@@ -155,7 +155,7 @@ def test_two_batches_do_not_write_to_one_folder(invoke: Invoke, photos: Path) ->
     lines.write_text('{"image": "photos/0.png"}', encoding="utf-8")
     refused = invoke("batch", lines, photos, "--left", "16").exception
     os.close(handle)
-    assert "Another batch writes to" in str(refused)
+    assert "Another run writes to" in str(refused)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""`outpaint film`: keyframes painted around each other, frames between them, and a video of these."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from .. import __version__
+from ..engine_set import EngineSet
+from ..engines import EngineOptions
+from ..errors import OutputError
+from ..film import Camera, Hops, first_keyframe, frames
+from ..images import Picture, encode, open_picture, to_image, write_all
+from ..noise import random_seed
+from ..pipeline import OutpaintPipeline
+from ..request import OutpaintRequest
+from ..tensors import Array
+from .options import embeddings_option, engine_options, sampling_options
+from .results import files_of, held
+from .video import check_ffmpeg, write_video
+
+__all__ = ["film"]
+
+NOTE = "film.json"
+
+
+class Times(click.ParamType):
+    """A number with an x behind, such as 8x."""
+
+    name = "8x"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        try:
+            return float(str(value).removesuffix("x"))
+        except ValueError:
+            self.fail(f"{value!r} is no number of times, such as 8x.", param, ctx)
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("folder", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--out", type=Times(), default="8x", show_default=True, help="How many times as wide the last view is.")
+@click.option("--hop", type=float, default=2.0, show_default=True, help="How many times a keyframe widens at most.")
+@click.option("--seconds", type=float, default=12.0, show_default=True)
+@click.option("--fps", type=float, default=30.0, show_default=True)
+@click.option("--inward", is_flag=True, help="Begin with the widest view and move into the picture.")
+@click.option("--loop", is_flag=True, help="Go back to the beginning within the same time.")
+@click.option("--hop-prompt", "hop_prompts", multiple=True, help="A prompt a hop; the last one holds for all further.")
+@click.option("--width", type=int, help="Width of the frames, a multiple of 8. [the model's]")
+@click.option("--height", type=int, help="Height of the frames, a multiple of 8. [the model's]")
+@click.option("--mask-expand", type=int, default=8, show_default=True, help="Pixels painted anew at each joint.")
+@click.option("--frames/--no-frames", "keep", default=True, help="Write the frames as PNGs into OUT/frames. [on]")
+@click.option("--video", type=click.Path(dir_okay=False, path_type=Path), help="Also write a video (extra `video`).")
+@sampling_options
+@engine_options
+@embeddings_option
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def film(source: str, folder: Path, **options: Any) -> None:
+    """Move out of the picture IN: the model paints what is around it, and around that; written to the folder OUT.
+
+    OUT/keyframes has the painted pictures, OUT/frames the frames. The same command goes on after a crash.
+
+    \b
+    outpaint film photo.png film --out 8x --seconds 12 --prompt "sunset mountains" --video film.mp4
+    outpaint film photo.png film --out 16x --hop-prompt "a garden" --hop-prompt "an island in the sea" --loop
+    """  # noqa: D301 - click keeps the lines after the character \b
+    quiet, keep, video = (options.pop(name) for name in ("quiet", "keep", "video"))
+    if video is not None:
+        check_ffmpeg(video)
+    elif not keep:
+        raise click.UsageError("Without frames and without --video there is nothing to write.")
+    camera = Camera(*(options.pop(name) for name in ("seconds", "fps", "inward", "loop")))
+    loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
+    engines, device, embeddings = (options.pop(name) for name in ("engines", "device", "embeddings"))
+    native = EngineSet.open(engines, verify=False).native_size
+    size = options.pop("width") or native, options.pop("height") or native
+    hops = Hops.of(size, options.pop("out"), options.pop("hop"), options.pop("mask_expand"))
+    prompts = options.pop("hop_prompts") or (options.pop("prompt"),)
+    options.pop("prompt", None)
+    if options.pop("num_images") != 1:
+        raise click.UsageError("A film has one picture a keyframe: leave --num-images out.")
+    stated = {name: value for name, value in options.items() if value is not None}
+    first = first_keyframe(open_picture(source), size)
+    OutpaintRequest.placed(image=first, **stated | hops.options(prompts, max(0, stated["seed"]), 1))
+    pipe = partial(OutpaintPipeline.from_pretrained, engines, device=device, options=EngineOptions(**loading))
+    with held(folder):
+        keyframes = Keyframes(folder, hops, prompts, stated, quiet)
+        keyframes.begin(first, {"engines": EngineSet.open(engines, verify=False).digest})
+        keyframes.paint(pipe, embeddings)
+        if keep:
+            _write_frames(folder / "frames", keyframes.pixels, hops, camera, quiet)
+        if video is not None:
+            shown = tqdm(frames(keyframes.pixels, hops, camera), "video", camera.count, disable=_hidden(quiet))
+            write_video(video, shown, size, camera.fps)
+
+
+class Keyframes:
+    """The keyframes of a film, as files of a folder; what is there is not painted again."""
+
+    def __init__(self, folder: Path, hops: Hops, prompts: tuple[str, ...], stated: dict[str, Any], quiet: bool) -> None:
+        self._folder, self._hops, self._prompts, self._stated, self._quiet = folder, hops, prompts, stated, quiet
+
+    def file(self, number: int) -> Path:
+        """Where a keyframe is."""
+        return self._folder / "keyframes" / f"{number:03}.png"
+
+    def pixels(self, number: int) -> Array:
+        """A keyframe, uint8 (height, width, 3)."""
+        return open_picture(str(self.file(number))).pixels
+
+    def begin(self, first: Picture, facts: dict[str, Any]) -> None:
+        """Write the first keyframe and what the film is made of, or check that the folder holds the same film.
+
+        Raises:
+            OutputError: it holds another one.
+        """
+        note = self._folder / NOTE
+        made = json.loads(
+            json.dumps(
+                {
+                    "picture": hashlib.sha256(first.pixels.tobytes()).hexdigest(),
+                    "hops": vars(self._hops),
+                    "prompts": self._prompts,
+                    "options": self._stated,
+                    "version": __version__,
+                    **facts,
+                },
+                default=vars,
+            )
+        )
+        before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+        drawn = before.get("options", {}).get("seed", -1) if self._stated["seed"] < 0 else self._stated["seed"]
+        self._stated["seed"] = made["options"]["seed"] = drawn if drawn >= 0 else random_seed()
+        if before and before != made:
+            raise OutputError(
+                f"{self._folder} holds a film of another picture or other options. Choose another folder."
+            )
+        self.file(0).parent.mkdir(exist_ok=True)
+        write_all({self.file(0): encode(to_image(first.pixels), ".png"), note: json.dumps(made, indent=1).encode()})
+
+    def paint(self, load: Callable[[], OutpaintPipeline], embeddings: tuple[Path, ...]) -> None:
+        """Paint the keyframes that are missing, each around the one before, as `outpaint run` does."""
+        missing = [number for number in range(1, self._hops.count + 1) if not self.file(number).exists()]
+        if not missing:
+            return
+        with load() as pipe:
+            for file in embeddings:
+                pipe.load_textual_inversion(file)
+            for number in tqdm(missing, "keyframes", disable=_hidden(self._quiet)):
+                placed = self._hops.options(self._prompts, self._stated["seed"], number)
+                image = open_picture(str(self.file(number - 1)))
+                request = OutpaintRequest.placed(image=image, **self._stated | placed)
+                (content,) = files_of(request, pipe(request), None, ".png", metadata=True)
+                write_all({self.file(number): content})
+
+
+def _write_frames(folder: Path, keyframe: Callable[[int], Array], hops: Hops, camera: Camera, quiet: bool) -> None:
+    """Write the frames that are missing."""
+    folder.mkdir(exist_ok=True)
+    note = folder / NOTE
+    made = json.dumps(vars(camera))
+    if note.exists() and note.read_text(encoding="utf-8") != made:
+        raise OutputError(
+            f"{folder} holds frames of another length or path. Remove that folder, or choose another OUT."
+        )
+    write_all({note: made.encode()})
+    files = [folder / f"{number:06}.png" for number in range(camera.count)]
+    missing = [number for number, file in enumerate(files) if not file.exists()]
+    bar = tqdm(frames(keyframe, hops, camera, missing), "frames", len(missing), disable=_hidden(quiet))
+    for number, pixels in zip(missing, bar, strict=True):
+        write_all({files[number]: encode(to_image(pixels), ".png")})
+
+
+def _hidden(quiet: bool) -> bool:
+    return quiet or sys.stderr is None or not sys.stderr.isatty()
