@@ -114,6 +114,8 @@ def _jobs(source: Path, out: Path, suffix: str, options: dict[str, Any]) -> list
         return lines_jobs(source, out, suffix)
     if out.exists() and out.samefile(source):
         raise click.UsageError("OUT must be another folder than IN: results are not painted again.")
+    if aspects and options["aspect"]:
+        raise click.UsageError("Give --aspect for one, or --aspects for several, not both.")
     ratios = [ratio.strip() for ratio in aspects.split(",")] if aspects else []
     # What no picture could be placed by is said before any work is done.
     with contextlib.suppress(RequestError):

@@ -82,8 +82,10 @@ def film(source: str, folder: Path, **options: Any) -> None:
     native = EngineSet.open(engines, verify=False).native_size
     size = options.pop("width") or native, options.pop("height") or native
     hops = Hops.of(size, options.pop("out"), options.pop("hop"), options.pop("mask_expand"))
-    prompts = options.pop("hop_prompts") or (options.pop("prompt"),)
-    options.pop("prompt", None)
+    prompts, prompt = options.pop("hop_prompts"), options.pop("prompt")
+    if prompts and prompt:
+        raise click.UsageError("Give --prompt for all hops, or --hop-prompt for each of them, not both.")
+    prompts = prompts or (prompt,)
     if options.pop("num_images") != 1:
         raise click.UsageError("A film has one picture a keyframe: leave --num-images out.")
     stated = {name: value for name, value in options.items() if value is not None}

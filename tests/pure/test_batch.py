@@ -186,3 +186,5 @@ def test_a_picture_without_a_mask_or_placement_fails_alone(invoke: Invoke, photo
     done = invoke("batch", photos, photos.parent / "out", "--masks", photos.parent / "masks", *COMMON)
     assert done.exit_code == 1 and "has 0 masks named 0, and one is needed" in done.stderr
     assert invoke("batch", photos, photos.parent / "out", *COMMON).exit_code == 2
+    both = invoke("batch", photos, photos.parent / "out", "--aspect", "1:1", "--aspects", "1:1", *COMMON)
+    assert both.exit_code == 2 and "not both" in both.stderr

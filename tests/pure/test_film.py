@@ -19,7 +19,7 @@ from outpaint_engine.images import Picture
 from ..conftest import toy_pipeline
 
 Invoke = Callable[..., Result]
-SAMPLING = ("--steps", "2", "--seed", "3", "--mask-expand", "4", "-p", "sea")
+SAMPLING = ("--steps", "2", "--seed", "3", "--mask-expand", "4")
 ASKED = (*SAMPLING, "--out", "3x", "--seconds", "0.5", "--fps", "12", "--width", "64", "--height", "48")
 
 
