@@ -2,6 +2,7 @@
 
     OutpaintError
     ├── EngineSetError         from the runtime: the set written or adopted is broken       exit 4
+    ├── AdapterError           from the runtime: a LoRA file cannot be used                 exit 5
     ├── BackendUnavailable     from the runtime: TensorRT or a GPU to build on is missing   exit 3
     ├── RequestError           from the runtime: what `parity` is to run leaves its ranges  exit 5
     └── ExportError
@@ -13,9 +14,10 @@
 Each message says what failed, what was expected and what to do next.
 """
 
-from outpaint_engine.errors import BackendUnavailable, EngineSetError, OutpaintError, RequestError
+from outpaint_engine.errors import AdapterError, BackendUnavailable, EngineSetError, OutpaintError, RequestError
 
 __all__ = [
+    "AdapterError",
     "BackendUnavailable",
     "ConversionError",
     "DestinationError",
@@ -53,4 +55,4 @@ def exit_code(error: OutpaintError) -> int:
         return 2
     if isinstance(error, BackendUnavailable):
         return 3
-    return 5 if isinstance(error, SourceError | RequestError) else 4
+    return 5 if isinstance(error, SourceError | RequestError | AdapterError) else 4

@@ -10,6 +10,7 @@ from ..tensors import Array
 __all__ = ["read_weights"]
 
 FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+MOST_AXES = 8
 
 
 def read_weights(path: Path, most_bytes: int) -> dict[str, Array]:
@@ -50,4 +51,8 @@ def _floats(path: Path, name: str, kind: str, data: bytes, shape: list[int]) -> 
         raise AdapterError(f"{path} has {name!r:.60} as {kind}; expected floating-point numbers. Give another file.")
     if not np.isfinite(values).all():
         raise AdapterError(f"{path} has NaN or infinity in {name!r:.60}. Give another file.")
+    if len(shape) > MOST_AXES:
+        raise AdapterError(
+            f"{path} has {len(shape)} axes in {name!r:.60}; {MOST_AXES} are the most. Give another file."
+        )
     return values.reshape(shape)

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 cannot be written, 2 usage, 3 extra `export` missing, 4 br
 refused, 130 interrupted.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,9 @@ def commands() -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--tokenizer", type=FOLDER, help="Folder of the CLIP tokenizer, for a SOURCE in one file.")
 @click.option("--opset", type=click.IntRange(18, 23), default=23, show_default=True, help="ONNX operator set.")
+@click.option(
+    "--lora", multiple=True, metavar="FILE[:STRENGTH]", help="Fold a LoRA into the weights; may be given again. [:1]"
+)
 @QUICK
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
 def onnx_command(source: str, out: Path, **given: Any) -> None:
@@ -61,14 +65,31 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
     """
     # torch takes seconds to import, which `--help` and `adopt` need not wait for.
     from ..exporting import ExportOptions, export_parts
+    from ..sources.adapted import with_loras
     from ..sources.opening import open_source, silence_libraries
 
     silence_libraries()
+    loras = [_lora(text) for text in given["lora"]]
     with progress() as report:
         sources = open_source(source, given["revision"], given["tokenizer"])
+        if loras:
+            sources = with_loras(sources, loras)
         options = ExportOptions(given["precision"], given["opset"], given["overwrite"], report, given["quick"])
         engines = export_parts(sources, out, options)
     summarise(engines)
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    """FILE:STRENGTH; a file alone has strength 1."""
+    file, colon, number = text.rpartition(":")
+    try:
+        strength = float(number) if colon else 1.0
+    except ValueError:
+        # The colon is the file's own.
+        file, strength = text, 1.0
+    if not math.isfinite(strength):
+        raise click.BadParameter(f"the strength of {file!r} must be a number, not {number}.", param_hint="--lora")
+    return Path(file if colon else text), strength
 
 
 @commands.command("adopt")
