@@ -143,7 +143,8 @@ class TextEncoder(_Component):
 class Unet(_Component):
     """The denoising network; its number of input channels says how it is shown the known region."""
 
-    part, input_names, output_name = "unet", ("sample", "timestep", "encoder_hidden_states"), "out_sample"
+    part, output_name = "unet", "out_sample"
+    input_names: tuple[str, ...] = ("sample", "timestep", "encoder_hidden_states")
 
     @property
     def whole_timesteps(self) -> bool:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -170,8 +170,9 @@ class StraightRun(OutpaintRun):
     @property
     def sampler(self) -> Sampler:
         """The scheduler's sampler, with the request's eta."""
-        eta = self._request.eta
-        return partial(self.scheduler.sample, eta=eta) if eta else self.scheduler.sample
+        eta, sample = self._request.eta, self.scheduler.sample
+        # A request with eta above 0 is one for a sampler that takes it.
+        return cast(Sampler, partial(cast(Any, sample), eta=eta)) if eta else sample
 
     def __iter__(self) -> Iterator[Progress]:
         """Run; one `Progress` a UNet call."""

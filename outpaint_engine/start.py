@@ -67,7 +67,7 @@ class Starter:
         # diffusers encodes the masked picture for 4-channel UNets too, and throws the latents away.
         posterior_noise = normals()
         x = walk.begin(noise, known if self._request.strength < 1 else None)
-        constrain = unconstrained
+        constrain: Constrain = unconstrained
         if soft:
             assert known is not None
             x = np.where(mask < 1, walk.begin(noise, known), x)

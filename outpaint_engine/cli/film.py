@@ -30,23 +30,20 @@ __all__ = ["film"]
 NOTE = "film.json"
 
 
-class Times(click.ParamType):
+def _times(text: str) -> float:
     """A number with an x behind, such as 8x."""
-
-    name = "8x"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
-        try:
-            return float(str(value).removesuffix("x"))
-        except ValueError:
-            self.fail(f"{value!r} is no number of times, such as 8x.", param, ctx)
+    try:
+        return float(text.removesuffix("x"))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no number of times, such as 8x.") from error
 
 
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("folder", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--out", type=Times(), default="8x", show_default=True, help="How many times as wide the last view is.")
+@click.option(
+    "--out", type=_times, metavar="8x", default="8x", show_default=True, help="How many times as wide the last view is."
+)
 @click.option("--hop", type=float, default=2.0, show_default=True, help="How many times a keyframe widens at most.")
 @click.option("--seconds", type=float, default=12.0, show_default=True)
 @click.option("--fps", type=float, default=30.0, show_default=True)

@@ -159,6 +159,7 @@ def _karras_walk(schedule: NoiseSchedule, times: tuple[Time, ...], start: int) -
 def _sigmas(schedule: NoiseSchedule, steps: int) -> tuple[Array, Array]:
     """Timesteps, and their sigmas followed by the last level's."""
     s, whole = schedule.settings, schedule.sigmas
+    timesteps: Array
     if s.timestep_spacing == "linspace":
         timesteps = np.linspace(0, len(whole) - 1, steps)[::-1].astype(np.float32)
     else:

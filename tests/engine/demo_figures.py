@@ -22,7 +22,7 @@ STEPS = 25
 
 @dataclass(frozen=True)
 class Figures:
-    """Medians and shares over `COUNT` held-out scenes; the `_of_the_scene` ones are of the undisturbed picture."""
+    """Medians and shares over held-out scenes; the `_of_the_scene` ones are of the undisturbed picture."""
 
     autoencoder_psnr: float
     changed_pixels: int
@@ -33,14 +33,14 @@ class Figures:
     time_of_day_followed: float
 
 
-def held_out() -> list[Scene]:
-    """The scenes, every time of day and kind equally often."""
-    return list(islice(scenes(HELD_OUT_SEED, COUNT), COUNT))
+def held_out(count: int = COUNT) -> list[Scene]:
+    """The scenes, every time of day and kind about equally often."""
+    return list(islice(scenes(HELD_OUT_SEED, COUNT), count))
 
 
-def measure(pipe: OutpaintPipeline) -> Figures:
-    """Run everything; about two minutes on two CPU cores."""
-    chosen = held_out()
+def measure(pipe: OutpaintPipeline, count: int = COUNT) -> Figures:
+    """Paint around `count` scenes, twice each; `COUNT` take minutes on two CPU cores."""
+    chosen = held_out(count)
     psnr = [autoencoder_psnr(pipe, draw(scene, SIDE, SIDE)) for scene in tqdm(chosen, desc="autoencoder")]
     widened = [widen(pipe, scene) for scene in tqdm(chosen, desc="sides extended")]
     found, original = zip(*widened, strict=True)

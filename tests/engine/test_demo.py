@@ -12,6 +12,8 @@ from outpaint_engine.engine_set import demo_folder
 
 from .demo_figures import Figures, measure
 
+SCENES = 10
+"""`python -m tests.engine.demo_figures` measures 40."""
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sunset-mountains.png"
 
 
@@ -23,7 +25,7 @@ def demo() -> Iterator[OutpaintPipeline]:
 
 @pytest.fixture(scope="module")
 def figures(demo: OutpaintPipeline) -> Figures:
-    return measure(demo)
+    return measure(demo, SCENES)
 
 
 def test_the_set_stays_small() -> None:

@@ -63,7 +63,7 @@ def _replace(graph: ir.Graph, node: ir.Node, count: int, width: int) -> None:
         return
     apart = _reshape(graph, attended, value, (0, 0, count, width), f"{result.name}/apart")
     turned = ir.node("Transpose", [apart], {"perm": TURN}, name=f"{result.name}/turned")
-    graph.insert_after(apart.producer(), turned)  # type: ignore[arg-type]
+    graph.insert_after(apart.producer(), turned)
     turned.outputs[0].dtype, turned.outputs[0].shape = result.dtype, result.shape
     result.replace_all_uses_with(turned.outputs[0], replace_graph_outputs=True)
 
@@ -97,7 +97,7 @@ def _joined_after(result: ir.Value, width: int) -> ir.Value | None:
 
 
 def _reshape(graph: ir.Graph, after: ir.Node, value: ir.Value, shape: tuple[int, ...], name: str) -> ir.Value:
-    tensor = ir.tensor(np.int64(shape), name=f"{name}/shape")
+    tensor = ir.tensor(np.array(shape, np.int64), name=f"{name}/shape")
     target = ir.Value(name=tensor.name, const_value=tensor, shape=tensor.shape, type=ir.TensorType(tensor.dtype))
     graph.register_initializer(target)
     node = ir.node("Reshape", [value, target], name=name)

@@ -37,7 +37,7 @@ def _replace(graph: ir.Graph, node: ir.Node) -> None:
     result = node.outputs[0]
     assert given is not None and scale is not None and bias is not None
     assert given.shape is not None and scale.shape is not None
-    groups, channels, axes = node.attributes["num_groups"].as_int(), int(scale.shape[0]), len(given.shape)  # type: ignore[arg-type]
+    groups, channels, axes = node.attributes["num_groups"].as_int(), int(scale.shape[0]), len(given.shape)
     kind = given.dtype or ir.DataType.FLOAT
     epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
     new = _Nodes(graph, node, kind, f"{result.name}{GROUPS}")
@@ -80,7 +80,7 @@ class _Nodes:
 
     def whole(self, name: str, numbers: tuple[int, ...]) -> ir.Value:
         """A constant of whole numbers."""
-        return _constant(self._graph, f"{GROUPS}/{name}.{'.'.join(map(str, numbers))}", np.int64(numbers))
+        return _constant(self._graph, f"{GROUPS}/{name}.{'.'.join(map(str, numbers))}", np.array(numbers, np.int64))
 
 
 def _constant(graph: ir.Graph, name: str, numbers: np.ndarray) -> ir.Value:

@@ -21,7 +21,7 @@ def give_deep_features(model: ir.Model) -> bool:
     join = _last_skip(model.graph)
     if join is None:
         return False
-    deep = _typed(model, join.inputs[0])  # type: ignore[arg-type]
+    deep = _typed(model, join.inputs[0])
     sample = next(value for value in model.graph.inputs if value.name == SAMPLE)
     if deep.dtype != ir.DataType.FLOAT:
         cast = ir.node("Cast", [deep], {"to": ir.DataType.FLOAT}, name=f"{DEEP} widened")
