@@ -97,7 +97,7 @@ def test_inputs_and_outputs_are_named_as_optimum_names_them(inpainting_set: Path
     ]
     assert [dict(item) for item in unet.outputs] == [
         {"name": "out_sample", "dtype": "float32", "shape": ["batch_size", 4, "height", "width"]},
-        {"name": "deep_features", "dtype": "float32", "shape": ["batch_size", 32, "height", "width"]},
+        {"name": "deep_features", "dtype": "float32", "shape": ["batch_size", 16, "height", "width"]},
     ]
 
 
