@@ -24,6 +24,8 @@ def give_deep_features(model: ir.Model) -> bool:
     deep = _typed(model, join.inputs[0])
     sample = next(value for value in model.graph.inputs if value.name == SAMPLE)
     if deep.dtype != ir.DataType.FLOAT:
+        # A graph that lost the output may still call the inner value so.
+        deep.name = f"{DEEP}/inner" if deep.name == DEEP else deep.name
         cast = ir.node("Cast", [deep], {"to": ir.DataType.FLOAT}, name=f"{DEEP} widened")
         model.graph.insert_before(join, cast)
         given = cast.outputs[0]
