@@ -31,7 +31,7 @@ def optimum_folder(inpainting_set: Path, tmp_path: Path) -> Path:
         del model.graph.output[1 if part == "unet" else len(model.graph.output) :]
         for other in (*path.parent.glob("*.onnx*"), path.parent / "weights.json"):
             other.unlink()
-        beside = {"save_as_external_data": True, "location": "model.onnx_data", "size_threshold": 0}
+        beside = {"save_as_external_data": True, "location": "model.onnx_data", "size_threshold": 256}
         onnx.save(model, path, **(beside if part == "unet" else {}))
     return folder
 

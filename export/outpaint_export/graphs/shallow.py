@@ -83,7 +83,19 @@ def _typed(model: ir.Model, deep: ir.Value) -> ir.Value:
     """The features' value, with the type and the shape that the graph states or that follow from it."""
     if deep.dtype is None or deep.shape is None:
         ShapeInferencePass()(model)
+    if deep.dtype is None:
+        # What is computed has the type of the weights that it is computed with.
+        deep.dtype = _first_type(model.graph)
     return deep
+
+
+def _first_type(graph: ir.Graph) -> ir.DataType:
+    """The type of the first convolution's kernels, which may be widened by a Cast where they are used."""
+    convolution = next(node for node in graph if node.op_type == "Conv")
+    kernels = convolution.inputs[1]
+    assert kernels is not None
+    cast = kernels.producer()
+    return ir.DataType(cast.attributes["to"].as_int() if cast is not None else kernels.dtype or ir.DataType.FLOAT)
 
 
 def _shape(deep: ir.Value, sample: ir.Value) -> ir.Shape:
