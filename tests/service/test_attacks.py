@@ -131,6 +131,8 @@ def test_slow_bodies_of_one_account_keep_no_other_waiting(
     other = slow.entered(10**6)
     with ExitStack() as stack, other.client:
         open_bodies = [stack.enter_context(slow_body(slow, slow.key)) for _ in range(3)]
+        # A request that is taken costs credits, so that one must not be sent while the slow ones are on their way.
+        time.sleep(1)
         until(lambda: slow.post(body, 2).status_code == 503)
         assert slow.post(body, 2).headers["retry-after"] == "5"
         assert other.post(body).status_code == 200

@@ -29,7 +29,11 @@ def write_weights(model: ir.Model, path: Path, weights: Collection[str]) -> None
     with path.open("wb") as file:
         for name, value in model.graph.initializers.items():
             tensor = value.const_value
-            if tensor is None or _lies_beside(tensor, path) or (tensor.nbytes < LEAST_BYTES and name not in weights):
+            if tensor is None or _lies_beside(tensor, path):
+                continue
+            # One that lies in a file of another folder cannot stay there, however small it is.
+            inside = tensor.nbytes < LEAST_BYTES and not isinstance(tensor, ir.ExternalTensor)
+            if inside and name not in weights:
                 continue
             step = PAGE if tensor.nbytes >= PAGED else ALIGNMENT
             start = -(-at // step) * step
