@@ -1,5 +1,6 @@
 """`outpaint-export parity`: a table, a file in the engine set, and an exit code that says whether bounds are kept."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from outpaint_export.parity.fidelity import Bounds
 from outpaint_export.parity.reference import reference_pipeline
 from outpaint_export.sources.opening import open_source
 
-from outpaint_engine.engine_set import MANIFEST, PARITY, EngineSet
+from outpaint_engine.engine_set import PARITY, EngineSet
 
 from .tiny_models import sources
 
@@ -53,20 +54,17 @@ def test_a_missed_bound_ends_with_4_and_is_written_down(
     assert EngineSet.open(engines).parity["kept"] is False
 
 
-def test_a_scheduler_that_diffusers_cannot_run_on_the_schedule_is_left_out_and_said(
-    engines: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_scheduler_that_diffusers_cannot_run_here_is_left_out_and_said(
+    engines: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = Path(shutil.copytree(checkpoint, tmp_path / "zero-snr"))
-    (engines / MANIFEST).unlink()
-    for folder in (source, engines):
-        path = folder / "scheduler" / "scheduler_config.json"
-        config = json.loads(path.read_text())
-        config |= {"prediction_type": "v_prediction", "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}
-        path.write_text(json.dumps(config))
-    given = ["parity", str(engines), "--reference", str(source), "--strength", "1", "-g", "7.5", "--steps", "3"]
-    assert main([*given, "--scheduler", "Heun", "--scheduler", "DDIM"]) == 0
-    assert "Heun was left out: diffusers' HeunDiscreteScheduler does not know" in capsys.readouterr().err
-    assert main([*given, "--scheduler", "Heun"]) == 5
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "scipy" else found(name, *more)
+    )
+    given = ["parity", str(engines), "--reference", str(checkpoint), "--strength", "1", "-g", "7.5", "--steps", "3"]
+    assert main([*given, "--scheduler", "LMS", "--scheduler", "DDIM"]) == 0
+    assert "LMS was left out: diffusers' LMS needs scipy" in capsys.readouterr().err
+    assert main([*given, "--scheduler", "LMS"]) == 5
     assert "Nothing is left to compare" in capsys.readouterr().err
 
 
