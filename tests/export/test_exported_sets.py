@@ -62,6 +62,9 @@ def test_the_parity_of_every_part_is_measured_and_within_its_bound(
             # Its operators run on a GPU only; test_cuda_graphs compares it with kernels written out.
             continue
         cases = artifact.parity["cases"]
+        if artifact.graph == "added_words":
+            assert artifact.parity["max_rel_error"] <= BOUNDS[precision]
+            continue
         if artifact.graph == "shallow":
             assert artifact.parity["max_rel_error"] <= 1e-6 and artifact.parity["reference"].startswith("model")
             continue
