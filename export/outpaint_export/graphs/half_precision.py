@@ -41,6 +41,9 @@ def write_half(source: Path, part: str, path: Path) -> None:
         raise ConversionError(f"The weights of {source} cannot be read: {error}. Copy the files themselves.") from error
     weights = (value.const_value for value in model.graph.initializers.values())
     size = sum(tensor.nbytes for tensor in weights if tensor is not None)
+    if size < EMBEDDED_BYTES:
+        # What was not converted refers to the source's weights file, which is not beside `path`.
+        ir.external_data.load_to_model(model)
     ir.save(model, path, external_data=None if size < EMBEDDED_BYTES else f"{path.name}_data")
 
 
