@@ -19,6 +19,8 @@ class PlainSessionsSide:
 
     def __init__(self, name: SideName, task: Task) -> None:
         settings = onnxruntime.SessionOptions()
+        # Weights that only another graph of the set uses are no reason for a warning each.
+        settings.log_severity_level = 3
         settings.intra_op_num_threads = int(name.taken(threads=0)["threads"])
         engine_set = EngineSet.open(task.engines, verify=False)
         self._sessions = {

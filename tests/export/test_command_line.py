@@ -87,7 +87,7 @@ def test_an_adopted_folder_is_what_an_export_writes(optimum_folder: Path, inpain
         assert given.parity["max_rel_error"] < 1e-5
         names = [dict(stored_weights(engines, given.part)) for engines in (adopted, exported)]
         # Without the module, weights whose biases are one and the same, as a new model's zeros, cannot all be told.
-        assert names[0].keys() <= names[1].keys() and len(names[0]) > len(names[1]) / 2
+        assert names[0] and names[0].keys() <= names[1].keys()
         for name, stored in names[0].items():
             np.testing.assert_array_equal(read_weight(stored), read_weight(names[1][name]))
 
