@@ -83,7 +83,9 @@ def _bias_after(value: ir.Value) -> str | None:
             other = use.node.inputs[1 - use.idx]
             stored = stored_under(other) if other is not None else None
             name = _own_name(stored) if stored is not None and stored.is_initializer() else None
-            if name is not None and name.endswith(".bias"):
+            # One that several layers share, as a new model's zeros, tells nothing.
+            alone = other is not None and stored is not None and len(other.uses()) == len(stored.uses()) == 1
+            if alone and name is not None and name.endswith(".bias"):
                 return name
     return None
 
