@@ -1,5 +1,7 @@
 """Embedding files: which are read as what, and that no other changes anything."""
 
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -142,11 +144,13 @@ def test_a_truncated_file_and_one_that_is_too_large_are_refused(tmp_path: Path) 
         read_embedding(tmp_path / "none.safetensors")
 
 
-def test_a_set_whose_text_encoder_takes_no_words_says_how_to_get_one(
-    toy: Callable[..., OutpaintPipeline], tmp_path: Path
-) -> None:
-    save_file({"<cat>": VECTORS}, tmp_path / "cat.safetensors")
-    made = OutpaintPipeline.from_pretrained(TOKENIZER.parent, device="ort-cpu")
+def test_a_set_whose_text_encoder_takes_no_words_says_how_to_get_one(tmp_path: Path) -> None:
+    folder = tmp_path / "wordless"
+    shutil.copytree(TOKENIZER.parent, folder)
+    manifest = json.loads((folder / "engine_set.json").read_text())
+    manifest["artifacts"] = [each for each in manifest["artifacts"] if each["graph"] != "added_words"]
+    (folder / "engine_set.json").write_text(json.dumps(manifest))
     save_file({"<cat>": np.zeros((1, 32), np.float32)}, tmp_path / "wide.safetensors")
+    made = OutpaintPipeline.from_pretrained(folder, device="ort-cpu")
     with made, pytest.raises(EngineSetError, match="has no onnx graph 'added_words' for text_encoder"):
         made.load_textual_inversion(tmp_path / "wide.safetensors")
