@@ -52,13 +52,14 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=("fp32", "fp16-weights", "fp16"), default="fp32", help="of the engine set"
     )
+    parser.add_argument("--quick", action="store_true", help="compare graphs on small random inputs only")
     given = parser.parse_args()
     silence_libraries()
     demo = given.architecture == "demo"
     sources = untrained_demo() if demo else synthetic_sources(given.architecture, given.channels)
     given.out.mkdir(parents=True, exist_ok=True)
     write_checkpoint(sources, given.out / CHECKPOINT)
-    export_parts(sources, given.out / ENGINES, ExportOptions(given.precision, overwrite=True))
+    export_parts(sources, given.out / ENGINES, ExportOptions(given.precision, overwrite=True, quick=given.quick))
     print(f"{given.out / CHECKPOINT}\n{given.out / ENGINES}")
 
 

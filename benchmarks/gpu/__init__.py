@@ -1,0 +1,1 @@
+"""What is measured on an NVIDIA GPU in its first minutes; README.md says how."""
