@@ -10,13 +10,13 @@ from .adapters import read_embedding
 from .components import ADDED_WORDS, Models, TextEncoder
 from .detail import LargeRun, asks_for_detail
 from .engine_set import EngineSet
+from .engine_set.stamps import verify_changed
 from .engines import Engine, EngineOptions, Loading, find_backend, load_engines
 from .errors import AdapterError, EngineSetError, RequestError
-from .place import Placed, place
 from .request import OutpaintRequest, all_names
 from .run import OutpaintResult, OutpaintRun, StraightRun
+from .run.place import Placed, place
 from .shapes import shapes_to_prepare
-from .stamps import verify_changed
 from .window import WindowedRun, cropped, inside, window_of
 
 __all__ = ["OutpaintPipeline"]

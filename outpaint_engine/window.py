@@ -9,12 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .canvas import Box, CanvasPlan
+from .canvas import Box, CanvasPlan, report
 from .images import to_image
-from .place import Placed
-from .quality import report
 from .request import OutpaintRequest
-from .run import OutpaintRun, Progress
+from .run import OutpaintRun, Placed, Progress
 from .tensors import Array
 
 __all__ = ["WindowedRun", "cropped", "inside", "window_of"]

@@ -198,7 +198,7 @@ def decoding(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
     error = ((pictures["tiled"] - pictures["whole"])[plan.unknown] ** 2).mean()
     spans = Tiles.over(SIDE // 8, SIDE // 8, refine.VAE_TILE, refine.VAE_OVERLAP, "", refine.STRETCH).rows
     lines = {8 * span.start for span in spans[1:]} | {8 * (span.start + len(span.places)) for span in spans[:-1]}
-    from outpaint_engine.quality import tile_edge_ratio
+    from outpaint_engine.canvas import tile_edge_ratio
 
     edge = tile_edge_ratio(pictures["tiled"].astype(np.uint8), plan, lines, lines)
     found = {"decibels": round(float(10 * np.log10(255**2 / error)), 1), "edge_ratio": round(edge or 0, 3)}

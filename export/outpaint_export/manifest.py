@@ -27,8 +27,8 @@ from outpaint_engine.engine_set import (
     digest_of,
     regular_file,
 )
+from outpaint_engine.engine_set.weights import WEIGHT_MAP
 from outpaint_engine.errors import EngineSetError
-from outpaint_engine.weights import WEIGHT_MAP
 
 from .graphs.forms import Form
 from .layout import GRAPHS, MODEL_FILE

@@ -98,7 +98,11 @@ def detail_of(given: dict[str, Any]) -> str | Detail:
 
 
 def sampling_options(command: Command) -> Command:
-    """Add prompt, sampler and seed."""
+    """Add the prompts, how they are read, the sampler, the seed, and what is done before and after the model."""
+    return _prompt_options(_sampler_options(command))
+
+
+def _prompt_options(command: Command) -> Command:
     options = [
         click.option("--prompt", "-p", default="", help="What the whole picture shows."),
         click.option("--negative-prompt", "-n", help="What it should not show."),
@@ -120,6 +124,12 @@ def sampling_options(command: Command) -> Command:
             is_flag=True,
             help="For the negative prompt too, as in the web UI, not in diffusers.",
         ),
+    ]
+    return _added(command, options)
+
+
+def _sampler_options(command: Command) -> Command:
+    options = [
         click.option(
             "--speed",
             default="exact",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..canvas import Box, CanvasPlan
-from ..place import Placed
+from ..run import Placed
 from .resize import shrunk
 
 __all__ = ["placed_at", "plan_at"]

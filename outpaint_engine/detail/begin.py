@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..canvas import Box, CanvasPlan, paste_back
-from ..harmonize import color_match
-from ..place import Placed
+from ..canvas import Box, CanvasPlan, color_match, paste_back
+from ..run import Placed
 from ..tensors import Array
 from .resize import enlarged, steepened
 

@@ -11,7 +11,7 @@ from itertools import groupby
 import numpy as np
 
 from ..canvas import Box
-from ..place import Placed
+from ..run import Placed
 from ..tensors import Array
 from .anchor import low_frequencies
 from .begin import paste

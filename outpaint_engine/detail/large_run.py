@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..canvas import QualityReport, report, tile_edge_ratio
 from ..components import Models
 from ..images import to_image
 from ..noise import noise_source
-from ..place import Placed
-from ..quality import QualityReport, report, tile_edge_ratio
 from ..request import OutpaintRequest
-from ..run import OutpaintResult, OutpaintRun, Progress, StraightRun, bucket_of, pictures_per_call
+from ..run import OutpaintResult, OutpaintRun, Placed, Progress, StraightRun, bucket_of, pictures_per_call
 from ..samplers import Walk
 from ..shapes import Bucket
 from .at_size import placed_at, plan_at

@@ -15,10 +15,10 @@ from ..canvas import Box, CanvasPlan, box_sum, dilated, latent_mask
 from ..components import Models
 from ..denoise import Guidance, denoiser, guided, hold_known
 from ..noise import NoiseSource
-from ..place import Placed
+from ..run import Placed
+from ..run.start import to_model
 from ..samplers import Constrain, Sampler, Walk
 from ..schedule import Level
-from ..start import to_model
 from ..tensors import Array
 from ..timing import Timings
 from .anchor import anchored

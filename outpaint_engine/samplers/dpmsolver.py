@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..schedule import Level, Prediction
-from ..scheduler_config import Settings
+from ..schedule import Level, Prediction, Settings
 from ..tensors import Array
 from .loop import Constrain, Denoise, Noise, Step, Walk, no_noise, unconstrained
 

@@ -7,8 +7,7 @@ import math
 
 import numpy as np
 
-from ..schedule import NoiseSchedule
-from ..scheduler_config import Settings
+from ..schedule import NoiseSchedule, Settings
 from ..tensors import Array
 
 __all__ = ["inverse_beta", "spread", "whole_lambdas"]

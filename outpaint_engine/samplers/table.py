@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..schedule import NoiseSchedule
-from ..scheduler_config import KINDS, Settings, own_settings, settings_of
+from ..schedule import KINDS, NoiseSchedule, Settings, own_settings, settings_of
 from . import walks
 from .ddim import ddim, ddpm
 from .deis import deis

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..schedule import Level
-from ..scheduler_config import Settings
+from ..schedule import Level, Settings
 from ..tensors import Array
 from .dpmsolver import lambda_step
 from .loop import Constrain, Denoise, Noise, Step, Walk, no_noise, unconstrained

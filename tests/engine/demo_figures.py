@@ -13,7 +13,7 @@ from demo_model.scenes import HELD_OUT_SEED, TIMES, Scene, draw, scenes
 from tqdm import tqdm
 
 from outpaint_engine import OutpaintPipeline, Placement, plan
-from outpaint_engine.quality import report
+from outpaint_engine.canvas import report
 
 COUNT = 40
 SIDE, EXTRA, EXPAND = 256, 64, 8

@@ -28,8 +28,8 @@ from ..clip_table import clip_files
 from ..latent_steps import step_sums
 from ..parity_cases import CHANNELS, cases, trajectory_cases
 from ..varied_prompts import varied_prompts
+from .parity.trajectories import outpaint_steps, record_configs, record_trajectories
 from .tiny_models import sources
-from .trajectories import outpaint_steps, record_configs, record_trajectories
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 RECORDED_PROMPTS = 200

@@ -14,7 +14,7 @@ from outpaint_export.commands.cli import main
 
 from outpaint_engine import OutpaintPipeline
 from outpaint_engine.engine_set import MANIFEST, PARITY, PARTS, EngineSet
-from outpaint_engine.weights import read_weight, stored_weights
+from outpaint_engine.engine_set.weights import read_weight, stored_weights
 
 pytestmark = pytest.mark.export
 VERSION_1 = Path(__file__).parents[1] / "goldens" / "tiny-4"

@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 
 from outpaint_engine import OutpaintPipeline
 from outpaint_engine.engine_set import PARTS, EngineSet
+from outpaint_engine.engine_set.weights import read_weight, stored_weights
 from outpaint_engine.errors import EngineSetError
-from outpaint_engine.weights import read_weight, stored_weights
 
 from . import tiny_models
 

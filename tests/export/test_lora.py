@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from outpaint_engine import EngineSet
-from outpaint_engine.weights import read_weight, stored_weights
+from outpaint_engine.engine_set.weights import read_weight, stored_weights
 
 from .tiny_models import save_checkpoint, scheduler, sources
 

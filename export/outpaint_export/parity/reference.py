@@ -16,7 +16,7 @@ from diffusers import StableDiffusionInpaintPipeline
 from PIL import Image
 
 from outpaint_engine import OutpaintRequest, plan
-from outpaint_engine.infill import choose_infill, infill
+from outpaint_engine.canvas import choose_infill, infill
 from outpaint_engine.tensors import Array
 
 from ..sources.checkpoint import Sources

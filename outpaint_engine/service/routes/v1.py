@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse, Response
 from ..queue.ledger import MICROS, credits_text
 from ..queue.tables import Job
 from ..refusals import StillRunning, Unknown, failed_job
+from .answers import ANSWERS, Credits, Picture, errors
 from .caller import Caller, Running, Service, submitted
-from .schema import ANSWERS, Contract, Credits, Picture, errors
+from .schema import Contract
 
 __all__ = ["v1_routes"]
 

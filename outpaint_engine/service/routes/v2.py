@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response
 from ..queue.ledger import MICROS
 from ..queue.tables import Job
 from ..refusals import HasEnded, Unknown
+from .answers import ANSWERS, Facts, Metrics, Progress, Result, Status, Submitted, errors
 from .caller import ID, KEY, Caller, Found, Running, Service, owner_of, submitted
-from .schema import ANSWERS, Contract, Facts, Metrics, Progress, Result, Status, Submitted, errors
+from .schema import Contract
 
 __all__ = ["v2_routes"]
 

@@ -1,0 +1,91 @@
+"""The weights of a part by their torch names: where each lies in its file, and reading one with numpy.
+
+Sets of format version 2 have such a map beside each weights file, `weights.json`; LoRA and words of a textual inversion
+are merged through it. Nothing here loads an engine.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import EngineSetError
+from ..tensors import Array
+from .engine_set import EngineSet
+from .files import regular_file
+
+__all__ = ["WEIGHT_MAP", "StoredWeight", "read_weight", "stored_weights"]
+
+WEIGHT_MAP = "weights.json"
+ELEMENTS = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class StoredWeight:
+    """Where one weight lies: its file, the byte it begins at, the graphs' name for it, and its form there.
+
+    `shape` is as it is stored; `transposed` says that torch has it the other way round, as linear layers do.
+    """
+
+    file: Path
+    offset: int
+    initializer: str
+    dtype: str
+    shape: tuple[int, ...]
+    transposed: bool
+
+    @property
+    def length(self) -> int:
+        """Bytes in the file."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def stored_weights(engine_set: EngineSet, part: str) -> Mapping[str, StoredWeight]:
+    """For each weight of `part`, under the name that it has in diffusers' or transformers' module, where it lies.
+
+    Names are those of the part's own module (`down_blocks.0.resnets.0.conv1.weight`; the text encoder's without
+    `text_model.`). Several names may share one stored weight, where a checkpoint has the same numbers twice.
+
+    Raises:
+        EngineSetError: the set has no such map, or the map does not fit the file.
+    """
+    relative = f"{part}/{WEIGHT_MAP}"
+    if relative not in engine_set.files:
+        raise EngineSetError(
+            f"{engine_set.folder} does not say where the weights of its {part} are, so they cannot be changed. "
+            f"Bring the set up to date: `outpaint-export adopt {engine_set.folder}`."
+        )
+    path = regular_file(engine_set.folder, relative)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        file = regular_file(engine_set.folder, f"{part}/{content['file']}")
+        size = file.stat().st_size
+        return {str(name): _stored(file, size, row) for name, row in content["weights"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EngineSetError(
+            f"{path} lacks or misstates {error}. Export the checkpoint again: "
+            f"`outpaint-export onnx SOURCE {engine_set.folder}`."
+        ) from error
+
+
+def read_weight(stored: StoredWeight) -> Array:
+    """One weight as torch has it, in the element type that it is stored in."""
+    with stored.file.open("rb") as file:
+        file.seek(stored.offset)
+        content = file.read(stored.length)
+    numbers = np.frombuffer(content, np.dtype(stored.dtype).newbyteorder("<")).reshape(stored.shape)
+    return np.ascontiguousarray(numbers.T if stored.transposed else numbers)
+
+
+def _stored(file: Path, size: int, row: Mapping[str, Any]) -> StoredWeight:
+    shape = tuple(int(axis) for axis in row["shape"])
+    stored = StoredWeight(
+        file, int(row["offset"]), str(row["initializer"]), str(row["dtype"]), shape, row["transposed"] is True
+    )
+    if stored.dtype not in ELEMENTS or min((*shape, stored.offset)) < 0 or stored.offset + stored.length > size:
+        raise ValueError(f"where {stored.initializer} lies")
+    return stored

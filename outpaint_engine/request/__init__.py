@@ -1,0 +1,7 @@
+"""What a caller asks for, checked once."""
+
+from ..canvas import MAX_SIDE
+from .detail import Detail
+from .request import MAX_SEED, SPEEDS, OutpaintRequest, all_names
+
+__all__ = ["MAX_SEED", "MAX_SIDE", "SPEEDS", "Detail", "OutpaintRequest", "all_names"]

@@ -1,0 +1,37 @@
+"""What a person should know about a run before it begins, a sentence each."""
+
+from ..components import Unet
+from ..engine_set import EngineSet
+from ..request import OutpaintRequest
+from ..samplers import Walk
+
+__all__ = ["size_notes", "timestep_notes", "weight_notes"]
+
+
+def weight_notes(engine_set: EngineSet) -> list[str]:
+    """What random weights paint must not be taken for a model's work."""
+    if not engine_set.synthetic:
+        return []
+    return [
+        f"The engine set is synthetic ({engine_set.source['name']}), for measuring speed: what it paints means nothing."
+    ]
+
+
+def size_notes(request: OutpaintRequest, native_size: int) -> list[str]:
+    """A canvas far beyond what the model was trained at is slow, and shows things twice."""
+    if request.width * request.height <= 4 * native_size**2:
+        return []
+    return [
+        f"The canvas is {request.width}x{request.height} and the model was trained at {native_size}x{native_size}: "
+        "this is slow, and things may appear twice. Use a smaller scale."
+    ]
+
+
+def timestep_notes(walk: Walk, unet: Unet) -> list[str]:
+    """A graph of whole timesteps cannot be asked between two of them."""
+    if not unet.whole_timesteps or all(walk.times[index].t.is_integer() for index in walk.calls):
+        return []
+    return [
+        "This scheduler looks between timesteps and this engine set takes whole ones, so it is told the nearest: the "
+        "picture differs slightly from diffusers'. Export the checkpoint again for a UNet that takes any."
+    ]

@@ -1,0 +1,102 @@
+"""What every run is to its caller: progress step by step, then a result."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..canvas import CanvasPlan, QualityReport
+from ..components import VaeDecoder
+from ..errors import OutpaintError
+from ..images import to_image
+from ..samplers import Step
+from ..tensors import Array
+from ..timing import Timings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["OutpaintResult", "OutpaintRun", "Progress", "to_levels"]
+
+
+@dataclass(frozen=True)
+class OutpaintResult:
+    """What a run gives back; `images`, `seeds` and `quality` have one entry a picture.
+
+    `latents` are the final ones, float32 (num_images, 4, h, w), before decoding; `engine_set` is the SHA-256
+    of the set's manifest, empty where it has none.
+    """
+
+    images: "list[Image]"
+    seeds: list[int]
+    quality: list[QualityReport]
+    latents: Array = field(repr=False)
+    plan: CanvasPlan
+    notes: tuple[str, ...]
+    timings: Timings
+    backend: str
+    device: str
+    precision: str
+    engine_set: str
+    noise: str
+    scheduler: str
+
+    @property
+    def seed(self) -> int:
+        """The first picture's seed: pass it to get that picture again."""
+        return self.seeds[0]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After one call of the UNet: `step` of `steps` in the whole request; `pictures` share the call, by their index.
+
+    Heun and the DPM2 family call it twice a step, so that 25 of their steps count 49.
+    """
+
+    step: int
+    steps: int
+    sampled: Step
+    decoder: VaeDecoder
+    pictures: range
+    shown: "Image | None" = None
+    """Of a picture that is being refined: what is refined."""
+
+    def preview(self, index: int = 0) -> "Image":
+        """The `index`th of `pictures` as the model sees it now, which costs one call of the VAE decoder; or `shown`."""
+        if self.shown is not None:
+            return self.shown.copy()
+        x0 = self.sampled.x0[index : index + 1]
+        return to_image(to_levels(self.decoder.decode(x0)).round().astype(np.uint8))
+
+
+class OutpaintRun(ABC):
+    """Iterate over it once; then read `result`. `plan` and `notes` (what a person should know) can be read at once."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, plan: CanvasPlan) -> None:
+        self.plan = plan
+        self._result: OutpaintResult | None = None
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Progress]:
+        """Run; stop iterating to cancel."""
+
+    @property
+    def result(self) -> OutpaintResult:
+        """The result.
+
+        Raises:
+            OutpaintError: the iteration has not ended.
+        """
+        if self._result is None:
+            raise OutpaintError("This run has no result yet: iterate over it to the end first.")
+        return self._result
+
+
+def to_levels(pixels: Array) -> Array:
+    """float32 (1, 3, height, width) in about [-1, 1] to float32 (height, width, 3) in [0, 255]."""
+    return np.clip(pixels[0].transpose(1, 2, 0) * 127.5 + 127.5, 0, 255).astype(np.float32)
