@@ -1,5 +1,6 @@
 """Fixtures of more than one tier: a toy model that needs no engine library, and a small picture."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,16 @@ SD15_SCHEDULER = {
     "set_alpha_to_one": False,
     "steps_offset": 1,
 }
+
+
+def pytest_configure() -> None:
+    """Give each of several workers cores of its own: engines take a thread a core, and wait for theirs by spinning."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if worker and workers and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        own = cores[int(worker.removeprefix("gw")) :: int(workers)]
+        if own:
+            os.sched_setaffinity(0, own)
 
 
 class ToyTokenizer:

@@ -1,7 +1,7 @@
 """The backends that the contract holds for, a small engine set that they may write to, and a cache of their own."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +26,21 @@ USABLE = [backend for backend in CONTRACTED if backend.probe().usable]
 """What `test_table.py` skips for each of the others is their reason."""
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The user's cache folder: one for the whole run, apart from the real one."""
     folder = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(
+    scope="session",
     params=[
         pytest.param(backend, id=backend.name, marks=[pytest.mark.gpu] if backend.device == "cuda" else [])
         for backend in USABLE
-    ]
+    ],
 )
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend that works here, in turn."""
@@ -54,10 +56,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> EngineSet:
     return EngineSet.open(folder)
 
 
-@pytest.fixture
-def unet(backend: Backend, tiny: EngineSet) -> Engine:
-    """The small UNet on a backend, in float32."""
-    return backend.load(Loading(tiny, "unet", EngineOptions(precision="fp32")))
+@pytest.fixture(scope="session")
+def unet(backend: Backend, tiny: EngineSet) -> Iterator[Engine]:
+    """The small UNet on a backend, in float32, loaded once."""
+    with backend.load(Loading(tiny, "unet", EngineOptions(precision="fp32"))) as engine:
+        yield engine
 
 
 @pytest.fixture

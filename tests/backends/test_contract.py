@@ -94,15 +94,15 @@ def test_wrong_feeds_are_an_error_that_names_engine_and_input(
     assert np.isfinite(unet.run(feeds())["out_sample"]).all()
 
 
-def test_a_closed_engine_says_so(unet: Engine, backend: Backend, feeds: MakeFeeds) -> None:
-    unet.run(feeds())
-    unet.close()
+def test_a_closed_engine_says_so(backend: Backend, tiny: EngineSet, feeds: MakeFeeds) -> None:
+    engine = backend.load(Loading(tiny, "unet", EngineOptions(precision="fp32")))
+    engine.close()
     with pytest.raises(EngineError, match=f"unet on {backend.name} was closed"):
-        unet.run(feeds())
+        engine.run(feeds())
 
 
 def test_one_engine_takes_several_batches_and_canvas_sizes(unet: Engine, feeds: MakeFeeds) -> None:
-    for rows, height, width in ((2, 8, 8), (1, 8, 8), (4, 8, 16), (2, 16, 8), (2, 8, 8)):
+    for rows, height, width in ((2, 8, 8), (3, 8, 16), (2, 8, 8)):
         given = feeds(rows, height, width)
         whole = unet.run(given)["out_sample"]
         assert whole.shape == (rows, 4, height, width)

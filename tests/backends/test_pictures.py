@@ -11,7 +11,7 @@ from outpaint_engine.errors import BackendUnavailable
 
 PICTURE = Path(__file__).parents[2] / "examples" / "sunset-mountains.png"
 REQUEST = OutpaintRequest(
-    image=PICTURE, prompt="sunset mountains with sun", width=448, height=256, offset_x=96, guidance_scale=2.5, seed=3
+    image=PICTURE, prompt="sunset mountains with sun", width=384, height=256, offset_x=64, num_inference_steps=8, seed=3
 )
 
 

@@ -12,7 +12,7 @@ from outpaint_engine.engine_set import demo_folder
 
 from .demo_figures import Figures, measure
 
-SCENES = 10
+SCENES = 5
 """`python -m tests.engine.demo_figures` measures 40."""
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sunset-mountains.png"
 
