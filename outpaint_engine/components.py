@@ -1,11 +1,13 @@
 """The four parts of the model: an engine plus names, element types and scaling, nothing else."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from .adapters import UsedLora
 from .engine_set import EngineSet
 from .engines.base import Engine
 from .engines.wrapping import WrappingEngine
@@ -69,16 +71,26 @@ class _Component:
         return values
 
 
+@dataclass
+class _AddedWords:
+    """The vectors of words that were added, float32 (n, width), whose first `words` rows are used."""
+
+    vectors: Array | None = None
+    words: int = 0
+
+
 class TextEncoder(_Component):
-    """Token ids to embeddings. Those of the latest `KEPT_TEXTS` texts are kept, so a repeated one costs no call."""
+    """Token ids to embeddings. Those of the latest `KEPT_TEXTS` texts are kept, so a repeated one costs no call.
+
+    `like` is another encoder whose added words this one has too, now and later.
+    """
 
     part, input_names, output_name = "text_encoder", ("input_ids",), "last_hidden_state"
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, like: "TextEncoder | None" = None) -> None:
         super().__init__(engine)
         self._kept = lru_cache(maxsize=KEPT_TEXTS)(self._embed)
-        self._added: Array | None = None
-        self._words = 0
+        self._added: _AddedWords = like._added if like else _AddedWords()
 
     @property
     def width(self) -> int | None:
@@ -99,11 +111,11 @@ class TextEncoder(_Component):
 
     def add_words(self, vectors: Array, engine: Engine | None = None) -> None:
         """Let the next token ids below 0 stand for `vectors`, float32 (n, width); run on `engine` if it is given."""
-        added = np.concatenate([self._added[: self._words], vectors]) if self._added is not None else vectors
-        self._words = len(added)
-        rows = max(1, -(-self._words // VECTORS_AT_ONCE)) * VECTORS_AT_ONCE
+        before, words = self._added.vectors, self._added.words
+        added = np.concatenate([before[:words], vectors]) if before is not None else vectors
+        rows = max(1, -(-len(added) // VECTORS_AT_ONCE)) * VECTORS_AT_ONCE
         # A thread that is encoding has the vectors of every word it can have read.
-        self._added = np.pad(added, ((0, rows - self._words), (0, 0)))
+        self._added.vectors, self._added.words = np.pad(added, ((0, rows - len(added)), (0, 0))), len(added)
         self.engine = engine or self.engine
 
     def encode(self, input_ids: Array, clip_skip: int | None = None, mask: Array | None = None) -> Array:
@@ -133,8 +145,8 @@ class TextEncoder(_Component):
     def _embed(self, output: str, **feeds: bytes) -> Array:
         rows = {name: np.frombuffer(value, np.int64)[None] for name, value in feeds.items()}
         engine = self.engine
-        if ADDED in engine.inputs and self._added is not None:
-            rows[ADDED] = self._added
+        if ADDED in engine.inputs and self._added.vectors is not None:
+            rows[ADDED] = self._added.vectors
         embeddings = self._finite(self._answers((output,), rows, engine)[output])
         embeddings.flags.writeable = False
         return embeddings
@@ -233,7 +245,10 @@ class VaeDecoder(_Component):
 
 
 class Models(NamedTuple):
-    """An opened engine set: its facts, its tokenizer, its four loaded parts and the UNet's shallow one."""
+    """An opened engine set: its facts, its tokenizer, its four loaded parts and the UNet's shallow one.
+
+    `loras` are merged into them.
+    """
 
     engine_set: EngineSet
     prompts: Prompts
@@ -242,6 +257,7 @@ class Models(NamedTuple):
     vae_encoder: VaeEncoder
     vae_decoder: VaeDecoder
     shallow: ShallowUnet | None = None
+    loras: tuple[UsedLora, ...] = ()
 
     def wrapping(self, wrap: str) -> "Models":
         """The same for one run of pictures that go on at their other side, in the directions `wrap`."""

@@ -1,6 +1,8 @@
 """The front door: opens an engine set, loads its engines on one device, and runs requests."""
 
+import dataclasses
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -11,8 +13,10 @@ from .components import ADDED_WORDS, Models, TextEncoder
 from .detail import LargeRun, asks_for_detail
 from .engine_set import EngineSet
 from .engine_set.stamps import verify_changed
-from .engines import Engine, EngineOptions, Loading, find_backend, load_engines
+from .engines import SHALLOW, Engine, EngineOptions, Loading, find_backend, load_engines
 from .errors import AdapterError, EngineSetError, RequestError
+from .lora_models import LoraModels, Loras
+from .prompts import lora_tags
 from .request import OutpaintRequest, all_names
 from .run import OutpaintResult, OutpaintRun, StraightRun
 from .run.place import Placed, place
@@ -20,8 +24,6 @@ from .shapes import shapes_to_prepare
 from .window import WindowedRun, cropped, inside, window_of
 
 __all__ = ["OutpaintPipeline"]
-
-SHALLOW = "shallow"
 
 OPTIONS = [
     Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(OutpaintRequest, name, None)) for name in all_names()
@@ -40,7 +42,7 @@ class OutpaintPipeline:
     """An engine set ready to run. Use it as a context manager, or `close` it.
 
     `max_batch` bounds how many pictures of a request share a UNet call; see `run.pictures_per_call`. `options` are how
-    its engines were loaded.
+    its engines were loaded, `loras` which LoRAs prompts may name.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class OutpaintPipeline:
         *,
         max_batch: int | None = None,
         options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
+        loras: Loras | LoraModels = Loras(),  # noqa: B008 - frozen
     ) -> None:
         channels = models.engine_set.unet_channels
         if channels not in (4, 9):
@@ -57,6 +60,7 @@ class OutpaintPipeline:
             raise RequestError(f"max_batch must be a whole number from 1, not {max_batch}.")
         self.models, self.max_batch = models, max_batch
         self._options, self._adding = options, threading.Lock()
+        self._loras = loras if isinstance(loras, LoraModels) else LoraModels(models.engine_set, options, loras)
 
     @classmethod
     def from_pretrained(
@@ -67,20 +71,24 @@ class OutpaintPipeline:
         options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
         verify: bool | None = None,
         max_batch: int | None = None,
+        loras: str | Path | Loras | None = None,
     ) -> Self:
         """Open an engine set ("demo" is the one that comes with this package) and load it on `device`.
 
         `device` is "auto" or a backend's name, see docs/backends.md; `options` say in what precision and on how many
         threads, where it leaves a choice, and for which canvas sizes to be ready. The files are compared with the
         manifest's SHA-256 while they are loaded, unless they were before and have not changed since; `verify=True`
-        compares them in any case, `verify=False` never.
+        compares them in any case, `verify=False` never. `loras` is a folder of `.safetensors` files that prompts may
+        name as `<lora:name:0.8>`, or `Loras` with more to say.
 
         Raises:
+            AdapterError: there is no such folder of LoRAs.
             EngineSetError: the folder is missing, incomplete or damaged.
             BackendUnavailable: the device cannot be used here, or not in that precision.
         """
         engine_set = EngineSet.open(folder, verify=False)
-        shapes = shapes_to_prepare(engine_set, options.buckets)
+        shapes, allowed = shapes_to_prepare(engine_set, options.buckets), Loras.of(loras)
+        merging = LoraModels(engine_set, options, allowed)
         with ThreadPoolExecutor(1) as pool:
             compared = pool.submit(_compare, engine_set, verify)
             try:
@@ -93,7 +101,11 @@ class OutpaintPipeline:
             for engine in engines.values():
                 engine.close()
             raise damage
-        return cls(Models.of(engine_set, engines), max_batch=max_batch, options=options)
+        return cls(Models.of(engine_set, engines), max_batch=max_batch, options=options, loras=merging)
+
+    def with_models(self, models: Models) -> Self:
+        """A pipeline over these models, which are this one's in other hands, with the same options and LoRAs."""
+        return type(self)(models, max_batch=self.max_batch, options=self._options, loras=self._loras)
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
         """Run a request, or the one that `OutpaintRequest.placed` makes of `fields`, to its end."""
@@ -113,18 +125,25 @@ class OutpaintPipeline:
             )
         elif fields:
             raise RequestError(f"Give either an OutpaintRequest or options by name, not both: {', '.join(fields)}.")
+        text, tags = lora_tags(request.prompt)
+        if lora_tags(request.negative_text).loras:
+            raise RequestError("A LoRA is named in the prompt, not in the negative prompt: move the tag there.")
+        if tags:
+            request = dataclasses.replace(request, prompt=text)
         placed = place(request)
-        if not request.window:
-            return self._run(request, placed)
-        box = window_of(placed.plan, self.models.engine_set.native_size)
-        part = inside(request, box)
-        return WindowedRun(placed, box, self._run(part, cropped(placed, part, box)))
-
-    def _run(self, request: OutpaintRequest, placed: Placed) -> OutpaintRun:
-        if request.chosen_reuse.method == SHALLOW:
+        shallow = request.chosen_reuse.method == SHALLOW
+        if shallow:
             self._open_shallow()
-        large = asks_for_detail(request, self.models.engine_set.native_size)
-        return (LargeRun if large else StraightRun)(self.models, request, placed, self.max_batch)
+        models = self._loras.models(self.models, tags, shallow=shallow)
+        if not request.window:
+            return self._run(models, request, placed)
+        box = window_of(placed.plan, models.engine_set.native_size)
+        part = inside(request, box)
+        return WindowedRun(placed, box, self._run(models, part, cropped(placed, part, box)))
+
+    def _run(self, models: Models, request: OutpaintRequest, placed: Placed) -> OutpaintRun:
+        large = asks_for_detail(request, models.engine_set.native_size)
+        return (LargeRun if large else StraightRun)(models, request, placed, self.max_batch)
 
     def __repr__(self) -> str:
         unet = self.models.unet.engine
@@ -156,6 +175,34 @@ class OutpaintPipeline:
             prompts.use(tokenizer)
         return word
 
+    @property
+    def loras(self) -> Mapping[str, float]:
+        """The LoRAs that every run is painted with: name and strength."""
+        return self._loras.strengths
+
+    def load_lora(self, path: str | Path, strength: float = 1.0, name: str | None = None) -> str:
+        """Paint with the LoRA in a `.safetensors` file from the next run on, and return its name.
+
+        Several are added up; loading a name again changes its strength, and at 0 the picture is the one without it, bit
+        for bit. `name` is by default the file's own. The UNet and the text encoder are opened again, as far as the
+        file changes them, and the plain ones stay loaded. A failure changes nothing.
+
+        Raises:
+            AdapterError: the file is damaged, or made for another model; the message says how.
+            BackendUnavailable: the backend cannot merge; the message names the command that folds it in at export.
+            EngineSetError: the engine set does not say where its weights are.
+            RequestError: the strength is no number from -100 to 100.
+        """
+        return self._loras.load(self.models, path, strength, name)
+
+    def unload_lora(self, name: str) -> None:
+        """Paint without it from the next run on.
+
+        Raises:
+            RequestError: no LoRA of that name is loaded.
+        """
+        self._loras.unload(name)
+
     def _text_encoder_that_takes_words(self) -> Engine:
         engine_set = self.models.engine_set
         backend = find_backend(self.models.text_encoder.engine.backend)
@@ -175,6 +222,7 @@ class OutpaintPipeline:
         """Free the engines."""
         for engine in self.models.engines.values():
             engine.close()
+        self._loras.close()
 
     def __enter__(self) -> Self:
         """Return the pipeline."""

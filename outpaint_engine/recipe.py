@@ -31,6 +31,7 @@ def _facts(request: OutpaintRequest, result: OutpaintResult, index: int) -> dict
         "whole_unet_calls": whole_calls(result),
         "seed": result.seeds[index],
         "num_images": 1,
+        "loras": [lora._asdict() for lora in result.loras],
         "engine_set": result.engine_set,
         "backend": result.backend,
         "device": result.device,
@@ -57,6 +58,7 @@ def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) ->
         # The web UI counts the last layer as 1.
         **({"Clip skip": request.clip_skip + 1} if request.clip_skip else {}),
         **({"Whole UNet calls": whole_calls(result)} if request.chosen_reuse else {}),
+        **({"LoRAs": " ".join(f"{lora.name}:{lora.strength:g}" for lora in result.loras)} if result.loras else {}),
         "Version": f"outpaint_engine {__version__}",
     }
     negative = f"\nNegative prompt: {request.negative_text}" if request.negative_text else ""

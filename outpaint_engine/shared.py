@@ -17,6 +17,7 @@ import numpy as np
 from .engines import BatchingEngine, Engine, EngineOptions
 from .engines.base import EngineDecorator
 from .errors import RequestError
+from .lora_models import Loras
 from .machine import usable_cores
 from .pipeline import OutpaintPipeline
 from .request import OutpaintRequest
@@ -58,7 +59,7 @@ class SharedPipeline:
             models = pipeline.models.with_engines({"unet": BatchingEngine(engines["unet"], max_rows=rows)})
         else:
             models = pipeline.models
-        self._shared = OutpaintPipeline(models, max_batch=pipeline.max_batch)
+        self._shared = pipeline.with_models(models)
 
     @classmethod
     def from_pretrained(
@@ -70,6 +71,7 @@ class SharedPipeline:
         verify: bool | None = None,
         at_once: int = 2,
         load_twice: bool = True,
+        loras: str | Path | Loras | None = None,
     ) -> Self:
         """Open an engine set and load it for `at_once` requests; see `OutpaintPipeline.from_pretrained`.
 
@@ -81,7 +83,7 @@ class SharedPipeline:
             BackendUnavailable: the device cannot be used here, or not in that precision.
             RequestError: `at_once` is below 1.
         """
-        pipeline = OutpaintPipeline.from_pretrained(folder, device=device, options=options, verify=verify)
+        pipeline = OutpaintPipeline.from_pretrained(folder, device=device, options=options, verify=verify, loras=loras)
         try:
             if pipeline.models.unet.engine.device != "cpu" or at_once == 1 or not load_twice:
                 return cls(pipeline, at_once)
@@ -120,6 +122,14 @@ class SharedPipeline:
         """Add the word of an embedding file for every request; see `OutpaintPipeline.load_textual_inversion`."""
         # The text encoder is the one that all of them share.
         return self._loaded[0].load_textual_inversion(path, token)
+
+    def load_lora(self, path: str | Path, strength: float = 1.0, name: str | None = None) -> str:
+        """Paint every request with a LoRA; see `OutpaintPipeline.load_lora`. Runs with LoRAs share no UNet calls."""
+        return self._loaded[0].load_lora(path, strength, name)
+
+    def unload_lora(self, name: str) -> None:
+        """Paint without it; see `OutpaintPipeline.unload_lora`."""
+        self._loaded[0].unload_lora(name)
 
     def warm_up(self, side: int) -> None:
         """Run one step on grey on whatever is loaded, which also shows whether the engines work.

@@ -1,6 +1,18 @@
 """What is added to a model from files of its own: words of textual inversion, and LoRA's changes of weights."""
 
 from .lora import LayerChange, read_lora
+from .merging import UsedLora, changeable, merged
+from .strengths import checked_strength, file_and_strength
 from .textual_inversion import Embedding, read_embedding
 
-__all__ = ["Embedding", "LayerChange", "read_embedding", "read_lora"]
+__all__ = [
+    "Embedding",
+    "LayerChange",
+    "UsedLora",
+    "changeable",
+    "checked_strength",
+    "file_and_strength",
+    "merged",
+    "read_embedding",
+    "read_lora",
+]

@@ -19,9 +19,10 @@ from ..images import FORMATS, open_picture, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from .options import (
+    Adapters,
+    adapter_options,
     detail_of,
     detail_options,
-    embeddings_option,
     engine_options,
     placement_of,
     placement_options,
@@ -61,7 +62,7 @@ class Outcome:
 @detail_options
 @sampling_options
 @engine_options
-@embeddings_option
+@adapter_options
 @click.option("--batch", "most", type=click.IntRange(1), help="With --num-images: at most this many in one call.")
 @click.option("--metadata/--no-metadata", default=True, help="Say in files that a model painted them. [on]")
 @click.option("--srgb", is_flag=True, help="Write 8-bit sRGB, also for pictures of 16 bits or with a colour profile.")
@@ -85,16 +86,17 @@ def batch(source: Path, out: Path, as_json: bool, **options: Any) -> None:
     jobs = _jobs(source, out, suffix, options)
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     folder, device, most = (options.pop(name) for name in ("engines", "device", "most"))
-    embeddings = options.pop("embeddings")
+    adapters = Adapters.of(options)
     detail = detail_of(options)
     stated = {name: value for name, value in options.items() if value is not None} | {"detail": detail}
     with held(out):
         outcome, waiting = _waiting(jobs, stated)
         if waiting:
             chosen = EngineOptions(**loading)
-            with OutpaintPipeline.from_pretrained(folder, device=device, options=chosen, max_batch=most) as pipe:
-                for file in embeddings:
-                    pipe.load_textual_inversion(file)
+            with OutpaintPipeline.from_pretrained(
+                folder, device=device, options=chosen, max_batch=most, loras=adapters.loras
+            ) as pipe:
+                adapters.load(pipe)
                 _paint(pipe, waiting, files, outcome)
     if as_json:
         click.echo(json.dumps({"painted": outcome.painted, "skipped": outcome.skipped, "failed": outcome.failed}))

@@ -21,7 +21,7 @@ from ..noise import random_seed
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..tensors import Array
-from .options import embeddings_option, engine_options, sampling_options
+from .options import Adapters, adapter_options, engine_options, sampling_options
 from .results import files_of, held
 from .video import check_ffmpeg, write_video
 
@@ -57,7 +57,7 @@ def _times(text: str) -> float:
 @click.option("--video", type=click.Path(dir_okay=False, path_type=Path), help="Also write a video (extra `video`).")
 @sampling_options
 @engine_options
-@embeddings_option
+@adapter_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def film(source: str, folder: Path, **options: Any) -> None:
     """Move out of the picture IN: the model paints what is around it, and around that; written to the folder OUT.
@@ -75,7 +75,8 @@ def film(source: str, folder: Path, **options: Any) -> None:
         raise click.UsageError("Without frames and without --video there is nothing to write.")
     camera = Camera(*(options.pop(name) for name in ("seconds", "fps", "inward", "loop")))
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
-    engines, device, embeddings = (options.pop(name) for name in ("engines", "device", "embeddings"))
+    engines, device = (options.pop(name) for name in ("engines", "device"))
+    adapters = Adapters.of(options)
     native = EngineSet.open(engines, verify=False).native_size
     size = options.pop("width") or native, options.pop("height") or native
     hops = Hops.of(size, options.pop("out"), options.pop("hop"), options.pop("mask_expand"))
@@ -88,11 +89,13 @@ def film(source: str, folder: Path, **options: Any) -> None:
     stated = {name: value for name, value in options.items() if value is not None}
     first = first_keyframe(open_picture(source), size)
     OutpaintRequest.placed(image=first, **stated | hops.options(prompts, max(0, stated["seed"]), 1))
-    pipe = partial(OutpaintPipeline.from_pretrained, engines, device=device, options=EngineOptions(**loading))
+    chosen = EngineOptions(**loading)
+    pipe = partial(OutpaintPipeline.from_pretrained, engines, device=device, options=chosen, loras=adapters.loras)
     with held(folder):
         keyframes = Keyframes(folder, hops, prompts, stated, quiet)
-        keyframes.begin(first, {"engines": EngineSet.open(engines, verify=False).digest})
-        keyframes.paint(pipe, embeddings)
+        loras = {"loras": [[str(file), strength] for file, strength in adapters.lora]} if adapters.lora else {}
+        keyframes.begin(first, {"engines": EngineSet.open(engines, verify=False).digest} | loras)
+        keyframes.paint(pipe, adapters)
         if keep:
             _write_frames(folder / "frames", keyframes.pixels, hops, camera, quiet)
         if video is not None:
@@ -144,14 +147,13 @@ class Keyframes:
         self.file(0).parent.mkdir(exist_ok=True)
         write_all({self.file(0): encode(to_image(first.pixels), ".png"), note: json.dumps(made, indent=1).encode()})
 
-    def paint(self, load: Callable[[], OutpaintPipeline], embeddings: tuple[Path, ...]) -> None:
+    def paint(self, load: Callable[[], OutpaintPipeline], adapters: Adapters) -> None:
         """Paint the keyframes that are missing, each around the one before, as `outpaint run` does."""
         missing = [number for number in range(1, self._hops.count + 1) if not self.file(number).exists()]
         if not missing:
             return
         with load() as pipe:
-            for file in embeddings:
-                pipe.load_textual_inversion(file)
+            adapters.load(pipe)
             for number in tqdm(missing, "keyframes", disable=_hidden(self._quiet)):
                 placed = self._hops.options(self._prompts, self._stated["seed"], number)
                 image = open_picture(str(self.file(number - 1)))

@@ -29,9 +29,10 @@ from ..recipe import whole_calls
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun
 from .options import (
+    Adapters,
+    adapter_options,
     detail_of,
     detail_options,
-    embeddings_option,
     engine_options,
     mask_option,
     placement_of,
@@ -51,7 +52,7 @@ __all__ = ["plan", "run"]
 @detail_options
 @sampling_options
 @engine_options
-@embeddings_option
+@adapter_options
 @click.option(
     "--batch", type=click.IntRange(1), help="With --num-images: at most this many in one call. [what memory allows]"
 )
@@ -71,7 +72,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     metadata, srgb, as_json, quiet = (options.pop(name) for name in ("metadata", "srgb", "as_json", "quiet"))
     if as_json and target != "-":
         _check_standard_output()
-    embeddings: tuple[Path, ...] = options.pop("embeddings")
+    adapters = Adapters.of(options)
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)
     given = _given(source)
@@ -84,9 +85,10 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     targets = _targets(target, request.num_images)
     native_size = EngineSet.open(engines, verify=False).native_size
     chosen = EngineOptions(**loading, buckets=large_buckets(request, native_size, batch))
-    with OutpaintPipeline.from_pretrained(engines, device=device, options=chosen, max_batch=batch) as pipe:
-        for file in embeddings:
-            pipe.load_textual_inversion(file)
+    with OutpaintPipeline.from_pretrained(
+        engines, device=device, options=chosen, max_batch=batch, loras=adapters.loras
+    ) as pipe:
+        adapters.load(pipe)
         started = pipe.steps(request)
         for note in started.notes:
             click.echo(f"Note: {note}", err=True)

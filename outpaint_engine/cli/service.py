@@ -15,7 +15,7 @@ import click
 
 from ..engines import Bucket, EngineOptions
 from ..errors import BackendUnavailable
-from .options import embeddings_option, engine_options
+from .options import Adapters, adapter_options, engine_options
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -36,7 +36,7 @@ store_option = click.option(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Another than this machine's own needs keys.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @engine_options
-@embeddings_option
+@adapter_options
 @store_option
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("outpaint-results"), show_default=True, help="A folder."
@@ -52,6 +52,7 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
     outpaint serve
     """  # noqa: D301 - click keeps the lines after the character \b
     _check_installed()
+    from ..lora_models import Loras
     from ..service.app import create_app
     from ..service.configuration import Configuration
     from ..service.queue.accounts import Accounts
@@ -60,6 +61,11 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
 
     path = options["configuration"]
     configuration = Configuration.read(path) if path else Configuration()
+    adapters = Adapters.of(options)
+    if (adapters.loras is None) != (not configuration.loras):
+        raise click.UsageError(
+            "For LoRAs in prompts give both: --loras FOLDER, and in the configuration their names, loras = [...]."
+        )
     if options["workers"]:
         configuration = configuration.with_(workers=options["workers"])
     with closing(_store(url)) as store:
@@ -80,10 +86,10 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
             options=chosen,
             at_once=configuration.workers,
             load_twice=configuration.load_twice,
+            loras=Loras(adapters.loras, configuration.loras, configuration.lora_bytes),
         )
         with listening, model:
-            for file in options["embeddings"]:
-                model.load_textual_inversion(file)
+            adapters.load(model)
             _listen(create_app(configuration, store, files, model), listening, address)
 
 

@@ -4,10 +4,11 @@ Plans are built in the export stage, which takes from here what builder and runt
 """
 
 from ..shapes import Bucket
-from .base import Backend, Engine, EngineOptions, Loading, Probe
+from .base import SHALLOW, Backend, Engine, EngineOptions, Loading, Probe
 from .batching import BatchingEngine
 from .cuda_runtime import compute_capability
 from .function import FunctionEngine
+from .initializers import initializers_in
 from .table import BACKENDS, find_backend, load_engines
 from .tensorrt import FLAVOURS, Flavour, collected_messages
 from .tensorrt_engine import Profile
@@ -15,6 +16,7 @@ from .tensorrt_engine import Profile
 __all__ = [
     "BACKENDS",
     "FLAVOURS",
+    "SHALLOW",
     "Backend",
     "BatchingEngine",
     "Bucket",
@@ -28,5 +30,6 @@ __all__ = [
     "collected_messages",
     "compute_capability",
     "find_backend",
+    "initializers_in",
     "load_engines",
 ]

@@ -2,18 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..engine_set import PARTS, Artifact, EngineSet, regular_file
-from ..errors import BackendUnavailable, EngineError, RequestError
+from ..errors import BackendUnavailable, EngineError, EngineSetError, RequestError
 from ..shapes import Bucket
 from ..tensors import Array, Shapes, TensorSpec
 
 __all__ = [
     "PRECISIONS",
+    "SHALLOW",
     "Backend",
     "Engine",
     "EngineDecorator",
@@ -23,6 +24,8 @@ __all__ = [
     "check_feeds",
 ]
 
+SHALLOW = "shallow"
+"""The graph of a share of its part's work: it need not have every weight."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -144,13 +147,18 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Loading:
-    """What a backend is to load: a graph of one part, how, and the shapes to make engines of fixed shapes for."""
+    """What a backend is to load: a graph of one part, how, and the shapes to make engines of fixed shapes for.
+
+    `changed` are weights to take instead of those in the part's file, by the names that its graphs have for them. A
+    graph of a share of the work takes those that it has.
+    """
 
     engine_set: EngineSet
     part: str
     options: EngineOptions = EngineOptions()
     shapes: tuple[Shapes, ...] = ()
     graph: str = "model"
+    changed: Mapping[str, Array] = field(default_factory=dict)
 
     def artifact(self, backend: "Backend") -> tuple[Artifact, Path]:
         """What a backend reads of this part, and where it lies.
@@ -161,12 +169,28 @@ class Loading:
         artifact = self.engine_set.artifact(self.part, backend.format, backend.name, self.graph)
         return artifact, regular_file(self.engine_set.folder, artifact.file)
 
+    def changed_in(self, held: Collection[str]) -> dict[str, Array]:
+        """The changed weights that a graph takes, which holds weights of the names `held`.
+
+        Raises:
+            EngineSetError: a whole part lacks one, so that the change would be lost.
+        """
+        lost = [name for name in self.changed if name not in held]
+        if lost and self.graph != SHALLOW:
+            raise EngineSetError(
+                f"The {self.graph} graph of {self.part} in {self.engine_set.folder} lacks {lost[0]!r}, which "
+                f"{self.part}/weights.json names. Bring the set up to date: "
+                f"`outpaint-export adopt {self.engine_set.folder}`."
+            )
+        return {name: value for name, value in self.changed.items() if name in held}
+
 
 class Backend(ABC):
     """A runtime library that loads artifacts of one format. It never downloads.
 
     `precisions` are what `EngineOptions.precision` may ask of it; `side_by_side` is whether parts load faster at one
-    time than one after the other. Subclasses say how it is looked for and opened.
+    time than one after the other; `changes_weights` is whether it takes `Loading.changed`, and `copies` how often an
+    engine may then hold its weights. Subclasses say how it is looked for and opened.
     """
 
     name: str
@@ -174,6 +198,7 @@ class Backend(ABC):
     format: str
     precisions: tuple[str, ...] = PRECISIONS
     side_by_side = False
+    changes_weights, copies = False, 1
     _probed: Probe | None = None
 
     def probe(self) -> Probe:
@@ -190,6 +215,8 @@ class Backend(ABC):
             EngineSetError: the set has no artifact for this backend, or it is not one that it reads.
         """
         self.require(loading.options)
+        if loading.changed:
+            self.require_changes()
         return self._open(loading)
 
     @abstractmethod
@@ -204,6 +231,18 @@ class Backend(ABC):
         """Whether "auto" may take this backend for a set; decided without loading a library."""
         formats = {artifact.part for artifact in engine_set.artifacts if artifact.format == self.format}
         return options.precision in self.precisions and formats.issuperset(PARTS)
+
+    def require_changes(self) -> None:
+        """Check that this backend can open a graph with other weights than its file's.
+
+        Raises:
+            BackendUnavailable: it cannot.
+        """
+        if not self.changes_weights:
+            raise BackendUnavailable(
+                f"{self.name} cannot merge a LoRA when it runs: ort-cpu and openvino can. Fold it in at export: "
+                "`outpaint-export onnx SOURCE OUT --lora FILE:0.8`, and build plans from that set."
+            )
 
     def require(self, options: EngineOptions) -> Probe:
         """Probe, and check the options, before anything is loaded.

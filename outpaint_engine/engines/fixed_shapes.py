@@ -12,7 +12,7 @@ from ..errors import EngineError
 from ..tensors import Array, Shapes
 from .base import Engine, check_feeds
 
-__all__ = ["FixedShapesEngine"]
+__all__ = ["KEPT_ENGINES", "FixedShapesEngine"]
 
 KEPT_ENGINES = 2
 """A run with a guidance interval needs two: with guidance a call has twice as many rows as without."""

@@ -18,6 +18,7 @@ from ..errors import BackendUnavailable, EngineError, EngineSetError
 from ..machine import usable_cores
 from ..tensors import Array, TensorSpec
 from .base import Backend, Engine, EngineOptions, Loading, Probe, check_feeds
+from .initializers import initializers_in
 from .prepared import find_prepared, forget_prepared, prepare
 
 __all__ = [
@@ -99,6 +100,7 @@ class OnnxBackend(Backend):
     def __init__(self, name: str, device: str, provider: str, extra: str, precisions: tuple[str, ...]) -> None:
         self.name, self.device, self.precisions = name, device, precisions
         self._provider, self._remedy = provider, f'pip install "outpaint_engine[{extra}]"'
+        self.changes_weights = device == "cpu"
 
     def _look(self) -> Probe:
         """Whether there is exactly one onnxruntime, it imports, and it has the provider."""
@@ -124,7 +126,10 @@ class OnnxBackend(Backend):
     def _open(self, loading: Loading) -> Engine:
         artifact, path = loading.artifact(self)
         name = f"{loading.part} on {self.name}"
-        session = self._prepared(loading, path) or self._session(path, self._settings(loading))
+        if loading.changed:
+            session = self._changed(loading, path)
+        else:
+            session = self._prepared(loading, path) or self._session(path, self._settings(loading))
         check_provider(session, self._provider, name)
         precision = graph_precision(artifact, session)
         check_precision(loading.options, precision, name)
@@ -137,6 +142,19 @@ class OnnxBackend(Backend):
 
     def _session(self, path: Path, session_options: Any) -> Any:
         return open_session(path, session_options, [self._provider])
+
+    def _changed(self, loading: Loading, path: Path) -> Any:
+        """A session with other weights than its file's. What was prepared of the graph holds the file's: not used.
+
+        ONNX Runtime copies the weights while it opens; until then the arrays must live.
+        """
+        from onnxruntime import OrtValue
+
+        changed = loading.changed_in(initializers_in(path, loading.changed))
+        values = [OrtValue.ortvalue_from_numpy(array) for array in changed.values()]
+        session_options = self._settings(loading)
+        session_options.add_external_initializers(list(changed), values)
+        return self._session(path, session_options)
 
     def _prepared(self, loading: Loading, path: Path) -> Any:
         """A session of what was prepared of the graph at `path`; None where nothing was, and none is asked for."""

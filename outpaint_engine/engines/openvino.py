@@ -22,7 +22,7 @@ from ..errors import BackendUnavailable, EngineError, EngineSetError
 from ..machine import has_bf16, lacks_bf16, usable_cores
 from ..tensors import Array, Shapes, TensorSpec
 from .base import Backend, Engine, EngineOptions, Loading, Probe, check_feeds
-from .fixed_shapes import FixedShapesEngine
+from .fixed_shapes import KEPT_ENGINES, FixedShapesEngine
 
 __all__ = ["OpenVinoBackend"]
 
@@ -77,6 +77,7 @@ class OpenVinoBackend(Backend):
     """OpenVINO's CPU device."""
 
     name, device, format, precisions = "openvino", "cpu", "onnx", ("auto", *HINTS)
+    changes_weights, copies = True, KEPT_ENGINES
 
     def _look(self) -> Probe:
         try:
@@ -105,9 +106,13 @@ class OpenVinoBackend(Backend):
         artifact, path = loading.artifact(self)
         try:
             model = _core().read_model(path)
+            if loading.changed:
+                _change(model, loading)
             if shapes is not None:
                 model.reshape({name: list(shape) for name, shape in shapes})
             compiled = _core().compile_model(model, "CPU", dict(settings))
+        except EngineSetError:
+            raise
         except Exception as error:
             version = self.probe().version
             raise EngineSetError(f"{path} is not a graph that {version} can load: {error}") from error
@@ -120,6 +125,15 @@ class OpenVinoBackend(Backend):
             what = f"{name} was asked to compute in {asked} and computes in {engine.precision}."
             warnings.warn(what, stacklevel=4)
         return engine
+
+
+def _change(model: Any, loading: Loading) -> None:
+    """Put changed weights in the place of a read graph's constants, which keep the names that the file has for them."""
+    from openvino import op
+
+    constants = {each.get_friendly_name(): each for each in model.get_ops() if each.get_type_name() == "Constant"}
+    for name, array in loading.changed_in(constants).items():
+        constants[name].output(0).replace(op.Constant(array, shared_memory=True).output(0))
 
 
 def worth_compiling(engine_set: EngineSet, options: EngineOptions) -> bool:

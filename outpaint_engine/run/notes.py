@@ -1,11 +1,14 @@
 """What a person should know about a run before it begins, a sentence each."""
 
+from collections.abc import Sequence
+
+from ..adapters import UsedLora
 from ..components import Unet
 from ..engine_set import EngineSet
 from ..request import OutpaintRequest
 from ..samplers import Walk
 
-__all__ = ["size_notes", "timestep_notes", "weight_notes"]
+__all__ = ["lora_notes", "size_notes", "timestep_notes", "weight_notes"]
 
 
 def weight_notes(engine_set: EngineSet) -> list[str]:
@@ -15,6 +18,11 @@ def weight_notes(engine_set: EngineSet) -> list[str]:
     return [
         f"The engine set is synthetic ({engine_set.source['name']}), for measuring speed: what it paints means nothing."
     ]
+
+
+def lora_notes(loras: Sequence[UsedLora]) -> list[str]:
+    """What is merged into the model, which nothing else in the picture says."""
+    return ["LoRAs: " + ", ".join(f"{lora.name} at {lora.strength:g}" for lora in loras) + "."] if loras else []
 
 
 def size_notes(request: OutpaintRequest, native_size: int) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..adapters import UsedLora
 from ..canvas import CanvasPlan, QualityReport
 from ..components import VaeDecoder
 from ..errors import OutpaintError
@@ -42,6 +43,7 @@ class OutpaintResult:
     engine_set: str
     noise: str
     scheduler: str
+    loras: tuple[UsedLora, ...] = ()
 
     @property
     def seed(self) -> int:

@@ -20,7 +20,7 @@ from ..schedule import NoiseSchedule, notes_on
 from ..shapes import Bucket
 from ..tensors import Array
 from ..timing import Timings
-from .notes import size_notes, timestep_notes, weight_notes
+from .notes import lora_notes, size_notes, timestep_notes, weight_notes
 from .place import Placed
 from .result import OutpaintResult, OutpaintRun, Progress, to_levels
 from .start import Start, Starter
@@ -74,6 +74,7 @@ class StraightRun(OutpaintRun):
             *request.chosen_reuse.notes(len(self._whole), len(self._walk.calls)),
             *self._guidance.notes(),
             *self._texts.notes,
+            *lora_notes(models.loras),
         )
         self._timings = Timings()
 
@@ -195,6 +196,7 @@ class StraightRun(OutpaintRun):
             engine_set=self._models.engine_set.digest,
             noise=self._request.noise,
             scheduler=self.scheduler.name,
+            loras=self._models.loras,
         )
 
     def _finish(self, latents: Array) -> Array:

@@ -56,6 +56,10 @@ class Configuration(BaseModel):
     max_mask_expand: WholeOr0 = 256
     max_prompt: Whole = 4000
     """Characters, for each of the two prompts."""
+    loras: tuple[Annotated[str, Strict()], ...] = ()
+    """LoRAs that prompts may name, `<lora:NAME:0.8>`: files of the folder `--loras`, without their ending."""
+    lora_bytes: WholeOr0 = 4 * 2**30
+    """Memory that the parts merged with them may keep; the latest is kept whatever its size."""
     url_images: Flag = True
     """Whether `image` may be an address that the service fetches."""
     metadata: Flag = True

@@ -238,3 +238,27 @@ def test_the_schema_follows_the_configuration() -> None:
 )
 def test_credits_are_written_without_needless_zeros(micros: int, text: str) -> None:
     assert credits_text(micros) == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "allowed", "sentence"),
+    [
+        ("sea <lora:ink:0.5>", (), "prompt names the LoRA 'ink'; this service has none. Leave the tag out."),
+        (
+            "sea <lora:/etc/passwd>",
+            ("ink",),
+            "prompt names the LoRA '/etc/passwd'; it may name ink. Leave the tag out.",
+        ),
+        ("<lora:ink:inf>", ("ink",), "The strength of the LoRA 'ink' must be a number from -100 to 100, not 'inf'."),
+    ],
+)
+def test_a_lora_that_the_configuration_does_not_name_is_refused(
+    prompt: str, allowed: tuple[str, ...], sentence: str, body: dict[str, Any]
+) -> None:
+    content = json.dumps({**body, "prompt": prompt}).encode()
+    assert str(refusal(content, Configuration(loras=allowed)).sentence) == sentence
+
+
+def test_a_lora_that_the_configuration_names_is_taken(body: dict[str, Any]) -> None:
+    prompt = "sea <lora:ink:0.5>"
+    assert order({**body, "prompt": prompt}, Configuration(loras=("ink",))).fields["prompt"] == prompt

@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 cannot be written, 2 usage, 3 extra `export` missing, 4 br
 refused, 130 interrupted.
 """
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from outpaint_engine.adapters import file_and_strength
 from outpaint_engine.engine_set import PARTS, EngineSet
-from outpaint_engine.errors import OutpaintError
+from outpaint_engine.errors import OutpaintError, RequestError
 
 from ..errors import exit_code
 from ..layout import STAGES, SYNTHETIC
@@ -80,16 +80,10 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
 
 
 def _lora(text: str) -> tuple[Path, float]:
-    """FILE:STRENGTH; a file alone has strength 1."""
-    file, colon, number = text.rpartition(":")
     try:
-        strength = float(number) if colon else 1.0
-    except ValueError:
-        # The colon is the file's own.
-        file, strength = text, 1.0
-    if not math.isfinite(strength):
-        raise click.BadParameter(f"the strength of {file!r} must be a number, not {number}.", param_hint="--lora")
-    return Path(file if colon else text), strength
+        return file_and_strength(text)
+    except RequestError as error:
+        raise click.BadParameter(str(error), param_hint="--lora") from error
 
 
 @commands.command("adopt")
