@@ -25,6 +25,7 @@ from .queue.accounts import Accounts
 from .queue.files import Files
 from .queue.jobs import Jobs
 from .queue.leases import Leases
+from .queue.memory import Memory
 from .queue.store import Store
 from .refusals import Refusal, Unwritable
 from .routes.bodies import Bodies
@@ -75,15 +76,16 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
 def _service(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> Service:
     metrics, painter = Metrics(), Painter(model, SPARE_PLACES * configuration.workers, configuration.metadata)
     decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
+    memory = Memory(store) if store.alone else None
     return Service(
         configuration=configuration,
         contract=Contract(configuration),
         store=store,
         files=files,
         accounts=Accounts(store),
-        jobs=Jobs(store, files, configuration),
+        jobs=Jobs(store, files, configuration, memory),
         links=Links(configuration.public_url, store.link_secret, configuration.link_seconds, store.clock),
-        workers=Workers(painter, Leases(store, files, configuration), files, configuration, metrics),
+        workers=Workers(painter, Leases(store, files, configuration, memory), files, configuration, metrics),
         metrics=metrics,
         bodies=Bodies(configuration),
         decoders=decoders,

@@ -178,6 +178,7 @@ class Workers:
                     return "given back"
                 if preview_asked:
                     self._leases.show(claim, thumbnail(progress))
+                self.bell.step(claim.job.id)
                 if is_guest:
                     self._keep_host(hand)
                 elif time.monotonic() > looked + GUEST_SECONDS:

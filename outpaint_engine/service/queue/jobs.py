@@ -20,6 +20,7 @@ from ..refusals import InsufficientCredits, KeyReused
 from . import ledger
 from .admission import Admission
 from .files import Files
+from .memory import Memory
 from .store import Store
 from .tables import Job, Reason, Retried, Settings
 
@@ -64,10 +65,10 @@ class Submission(NamedTuple):
 
 
 class Jobs:
-    """Submits, finds and cancels."""
+    """Submits, finds and cancels; with a `memory`, which a process has that owns the store alone."""
 
-    def __init__(self, store: Store, files: Files, configuration: Configuration) -> None:
-        self._store, self._files, self._configuration = store, files, configuration
+    def __init__(self, store: Store, files: Files, configuration: Configuration, memory: Memory | None = None) -> None:
+        self._store, self._files, self._configuration, self._memory = store, files, configuration, memory
         self._admission = Admission(configuration, store.clock)
 
     def submit(self, order: Order, owner: str, *, awaited: bool, retry: Retry | None = None) -> Submission:
@@ -90,7 +91,10 @@ class Jobs:
                     self._write(session, job, retry)
                     if order.flaw is not None:
                         finish(session, job, "input", order.flaw, self._store.clock())
+                    elif self._memory is not None:
+                        self._memory.put(job)
         except BaseException:
+            self._forget(job.id)
             self._files.drop_picture(job.id)
             raise
         if earlier is None:
@@ -99,7 +103,10 @@ class Jobs:
         return Submission(earlier, replayed=True)
 
     def find(self, owner: str, identity: str) -> Job | None:
-        """A job of this owner; None where there is none, or it is another's."""
+        """A job of this owner, to be read only; None where there is none, or it is another's."""
+        known = self._memory.find(identity) if self._memory is not None else None
+        if known is not None:
+            return known if known.owner == owner else None
         with self._store.reading() as session:
             return session.scalars(select(Job).where(Job.id == identity, Job.owner == owner)).one_or_none()
 
@@ -120,6 +127,7 @@ class Jobs:
                 return None
             if not job.ended:
                 finish(session, job, reason, sentence, self._store.clock())
+        self._forget(identity)
         self._files.drop_picture(identity)
         return job
 
@@ -128,9 +136,17 @@ class Jobs:
         until = self._store.clock() + self._configuration.awaited_seconds
         with self._store.transition("await") as session:
             session.execute(update(Job).where(Job.id == identity).values(awaited_until=until))
+        known = self._memory.find(identity) if self._memory is not None else None
+        if known is not None:
+            known.awaited_until = until
 
     def ask_preview(self, identity: str) -> None:
         """Let the worker make a preview at its next step."""
+        if self._memory is not None:
+            known = self._memory.find(identity)
+            if known is not None:
+                known.preview_asked = True
+            return
         running = update(Job).where(Job.id == identity, Job.state == "PROCESSING")
         with self._store.transition("beat") as session:
             session.execute(running.values(preview_asked=True))
@@ -155,6 +171,10 @@ class Jobs:
             if ledger.balance(session, owner) < self._configuration.price:
                 raise InsufficientCredits
             self._admission.check(session, owner, awaited=awaited)
+
+    def _forget(self, identity: str) -> None:
+        if self._memory is not None:
+            self._memory.forget(identity)
 
     def _new(self, order: Order, owner: str, awaited: bool) -> Job:
         now = self._store.clock()

@@ -15,6 +15,7 @@ from . import ledger
 from .admission import pace
 from .files import Files
 from .jobs import finish, forget
+from .memory import Memory
 from .store import Store, changed
 from .tables import Account, Job, Reason, Retried
 
@@ -23,6 +24,7 @@ __all__ = ["Claim", "Leases"]
 GAVE_UP = "The run was tried {} times and did not end. Nothing was charged."
 UNAWAITED = "Nobody waited for the answer any more. Nothing was charged."
 BEAT_SECONDS = 0.5
+LEASE_BEATS = 4
 PRUNE_ROWS = 100
 """In one transaction: others write in between."""
 
@@ -46,10 +48,10 @@ class Claim(NamedTuple):
 
 
 class Leases:
-    """Claims jobs and ends them."""
+    """Claims jobs and ends them; with a `memory`, which a process has that owns the store alone."""
 
-    def __init__(self, store: Store, files: Files, configuration: Configuration) -> None:
-        self._store, self._files, self._configuration = store, files, configuration
+    def __init__(self, store: Store, files: Files, configuration: Configuration, memory: Memory | None = None) -> None:
+        self._store, self._files, self._configuration, self._memory = store, files, configuration, memory
 
     def claim(self, host: Claim | None = None) -> Claim | None:
         """Take the job whose turn it is, among those that are free.
@@ -59,22 +61,20 @@ class Leases:
         of an account for which nothing runs, and shorter than what the host has left. On the way, jobs are ended
         that nobody waits for, or that failed too often.
         """
+        if host is not None and self._memory is not None and not self._memory.any_waits():
+            return None
         with self._store.reading() as session:
             if session.execute(self._next(host).with_only_columns(Job.id)).first() is None:
                 return None
-        with self._store.transition("claim") as session:
-            while True:
-                query = self._next(host).with_for_update(skip_locked=True, of=Job)
-                job = session.scalars(query).one_or_none()
-                if job is None:
-                    return None
-                now = self._store.clock()
-                if job.awaited_until is not None and job.awaited_until < now:
-                    finish(session, job, "cancelled", UNAWAITED, now)
-                elif job.attempt >= self._configuration.max_attempts:
-                    finish(session, job, "internal", GAVE_UP.format(job.attempt), now)
-                else:
-                    return self._taken(session, job, now)
+        seen: list[str] = []
+        try:
+            with self._store.transition("claim") as session:
+                claim = self._first(session, host, seen)
+        except BaseException:
+            self._forget(*seen)
+            raise
+        self._forget(*(job for job in seen if claim is None or job != claim.job.id))
+        return claim
 
     def running_for(self, owner: str) -> int:
         """How many of an account's jobs run."""
@@ -85,10 +85,17 @@ class Leases:
     def beat(self, claim: Claim, step: int, steps: int) -> tuple[Claim | None, bool]:
         """Say that the job is alive: (the claim, None once it is lost, and whether a preview is asked for).
 
-        Looks at every step, so that a cancelled run ends within one; writes twice a second.
+        Looks at every step, so that a cancelled run ends within one. Without a memory others see the step in the
+        store, where it is written twice a second; with one the lease is kept there, four times while it lasts.
         """
         now = self._store.clock()
         claim = claim._replace(step=step, steps=steps)
+        known = self._memory.claimed(claim.job.id, claim.fence) if self._memory is not None else None
+        if known is not None:
+            known.step, known.steps = step, steps
+            awaited = known.awaited_until is None or known.awaited_until >= now
+            if awaited and now - claim.beaten < self._configuration.lease_seconds / LEASE_BEATS:
+                return claim, known.preview_asked
         with self._store.reading() as session:
             row = session.execute(select(Job.preview_asked, Job.awaited_until).where(_mine(claim))).one_or_none()
         if row is None:
@@ -96,12 +103,13 @@ class Leases:
         if row.awaited_until is not None and row.awaited_until < now:
             self.fail(claim, "cancelled", UNAWAITED)
             return None, False
-        if step not in (1, steps) and now - claim.beaten < BEAT_SECONDS:
-            return claim, row.preview_asked
+        preview_asked = row.preview_asked if known is None else known.preview_asked
+        if known is None and step not in (1, steps) and now - claim.beaten < BEAT_SECONDS:
+            return claim, preview_asked
         values = {"step": step, "steps": steps, "lease_until": now + self._configuration.lease_seconds}
         with self._store.transition("beat") as session:
             kept = changed(session, update(Job).where(_mine(claim)).values(values))
-        return (claim._replace(beaten=now) if kept else None), row.preview_asked
+        return (claim._replace(beaten=now) if kept else None), preview_asked
 
     def lost_to(self, claim: Claim) -> str:
         """What became of a job that is no longer this worker's: "cancelled", or "lost" to another worker."""
@@ -111,6 +119,10 @@ class Leases:
 
     def show(self, claim: Claim, preview: bytes) -> None:
         """Publish a preview."""
+        known = self._memory.claimed(claim.job.id, claim.fence) if self._memory is not None else None
+        if known is not None:
+            known.preview, known.preview_asked = preview, False
+            return
         with self._store.transition("beat") as session:
             session.execute(update(Job).where(_mine(claim)).values(preview=preview, preview_asked=False))
 
@@ -128,6 +140,7 @@ class Leases:
                 forget(job)
                 ledger.capture(session, job.owner, job.id, now)
                 job.remaining = ledger.balance(session, job.owner)
+        self._lose(claim)
         if job is None:
             self._files.drop(name)
         else:
@@ -140,6 +153,7 @@ class Leases:
             job = _locked(session, claim)
             if job is not None:
                 finish(session, job, reason, sentence, self._store.clock())
+        self._lose(claim)
         if job is not None:
             self._files.drop_picture(job.id)
         return job is not None
@@ -151,6 +165,8 @@ class Leases:
             if job is not None:
                 job.state, job.lease_until = "QUEUED", None
                 job.attempt -= 1
+                if self._memory is not None:
+                    self._memory.put(job)
 
     def prune(self) -> int:
         """Delete some of what is older than `keep_seconds`; returns how many jobs went, 0 when none is left."""
@@ -179,6 +195,35 @@ class Leases:
             for path in batch:
                 if path.stem not in known:
                     path.unlink(missing_ok=True)
+
+    def _first(self, session: Session, host: Claim | None, seen: list[str]) -> Claim | None:
+        """Take the first that can be taken; `seen` gets the id of each that is changed."""
+        while True:
+            query = self._next(host).with_for_update(skip_locked=True, of=Job)
+            job = session.scalars(query).one_or_none()
+            if job is None:
+                return None
+            seen.append(job.id)
+            now = self._store.clock()
+            if job.awaited_until is not None and job.awaited_until < now:
+                finish(session, job, "cancelled", UNAWAITED, now)
+            elif job.attempt >= self._configuration.max_attempts:
+                finish(session, job, "internal", GAVE_UP.format(job.attempt), now)
+            else:
+                claim = self._taken(session, job, now)
+                if self._memory is not None:
+                    self._memory.put(job)
+                return claim
+
+    def _forget(self, *jobs: str) -> None:
+        if self._memory is not None:
+            for job in jobs:
+                self._memory.forget(job)
+
+    def _lose(self, claim: Claim) -> None:
+        """Forget a job that is no longer this claim's, unless another claim has it by now."""
+        if self._memory is not None and self._memory.claimed(claim.job.id, claim.fence) is not None:
+            self._memory.forget(claim.job.id)
 
     def _next(self, host: Claim | None) -> Select[Job]:
         other, now = aliased(Job), self._store.clock()

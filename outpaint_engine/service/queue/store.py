@@ -67,8 +67,13 @@ class Store:
             remedy = 'pip install "outpaint_engine[postgres]"'
             raise BackendUnavailable(f"The store needs {error.name}, which is not installed. Try: {remedy}") from error
         # SQLite lets one writer in and makes the others poll; a lock is fair and does not time out.
-        self._one_writer = threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
+        self._one_writer = threading.Lock() if self.alone else nullcontext()
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
+
+    @property
+    def alone(self) -> bool:
+        """Whether only one server uses this database."""
+        return self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def transition(self, name: Transition) -> Iterator[Session]:

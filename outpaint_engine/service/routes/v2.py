@@ -15,11 +15,14 @@ from ..queue.tables import Job
 from ..refusals import HasEnded, Unknown
 from .answers import ANSWERS, Facts, Metrics, Progress, Result, Status, Submitted, errors
 from .caller import ID, KEY, Caller, Found, Running, Service, owner_of, submitted
+from .events import EVENTS, stream, told
 from .schema import Contract
 
 __all__ = ["v2_routes"]
 
 MEDIA = {".jpg": "image/jpeg", ".json": "application/json"}
+STREAM = "An event `status` for each change, with what the status has; the last when the request has ended."
+PREVIEWS = "With small pictures of the run so far."
 PREVIEW = "Ask for a small picture of the run so far; it is in a later answer."
 
 
@@ -48,7 +51,21 @@ def v2_routes(model: str, contract: Contract) -> APIRouter:
     def status(service: Running, job: Found, preview: Annotated[str, Query(description=PREVIEW)] = "false") -> Response:
         if preview == "true" and job.state == "PROCESSING":
             service.jobs.ask_preview(job.id)
-        return _said(job, Status(**_facts(service, job), progress=_progress(job)))
+        return _said(job, _status(service, job))
+
+    @routes.get(
+        "/v2/requests/{identity}/events",
+        summary="State and progress as they change, as server-sent events",
+        response_class=Response,
+        responses={200: {"description": STREAM, "content": EVENTS}, **errors(401, 404, 500, 503)},
+    )
+    def events(
+        service: Running, job: Found, preview: Annotated[str, Query(description=PREVIEWS)] = "false"
+    ) -> Response:
+        def said(job: Job) -> dict[str, Any]:
+            return _status(service, job).model_dump(exclude_unset=True)
+
+        return stream(told(service, job, said, preview=preview == "true"))
 
     @routes.get("/v2/requests/{identity}", summary="The result of a request", responses=_read_answers(Result))
     def result(service: Running, job: Found) -> Response:
@@ -86,6 +103,10 @@ def _state(job: Job, replayed: bool) -> Any:
 
 def _said(job: Job, body: BaseModel) -> JSONResponse:
     return JSONResponse(body.model_dump(exclude_unset=True), 422 if job.state == "FAILED" else 200)
+
+
+def _status(service: Service, job: Job) -> Status:
+    return Status(**_facts(service, job), progress=_progress(job))
 
 
 def _urls(service: Service, identity: str) -> dict[str, str]:
