@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from .. import __version__
 from ..errors import OutputError
@@ -27,11 +27,12 @@ from .queue.jobs import Jobs
 from .queue.leases import Leases
 from .queue.memory import Memory
 from .queue.store import Store
-from .refusals import Refusal, Unwritable
+from .refusals import NoSuchPath, Refusal, Unwritable, WrongMethod
 from .routes.bodies import Bodies
 from .routes.caller import Service
 from .routes.health import health_routes
 from .routes.links import Links
+from .routes.openai import openai_routes
 from .routes.schema import Contract
 from .routes.v1 import v1_routes
 from .routes.v2 import v2_routes
@@ -39,7 +40,8 @@ from .worker import SPARE_PLACES, Workers
 
 __all__ = ["create_app"]
 
-ROUTING = {404: "There is no such path or model.", 405: "This path takes another method."}
+ROUTING: dict[int, type[Refusal]] = {404: NoSuchPath, 405: WrongMethod}
+"""What the router says; nothing else here raises an error of Starlette's."""
 
 
 def create_app(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> FastAPI:
@@ -66,6 +68,7 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
         health_routes(),
         v1_routes(configuration.model, service.contract),
         v2_routes(configuration.model, service.contract),
+        openai_routes(configuration),
     ):
         app.include_router(routes)
     app.openapi_schema = _without_validation(app.openapi())
@@ -94,20 +97,22 @@ def _service(configuration: Configuration, store: Store, files: Files, model: Sh
 
 def _answer_errors(app: FastAPI, service: Service) -> None:
     @app.exception_handler(Refusal)
-    async def refused(_: Request, refusal: Refusal) -> Response:
+    async def refused(request: Request, refusal: Refusal) -> Response:
         service.metrics.refused.labels(refusal.label).inc()
-        return answer(refusal)
+        return answer(refusal, request.url.path)
 
     @app.exception_handler(HTTPException)
-    async def routed(_: Request, error: HTTPException) -> Response:
-        sentence = ROUTING.get(error.status_code, str(error.detail))
-        return JSONResponse({"error": sentence}, error.status_code, error.headers)
+    async def routed(request: Request, error: HTTPException) -> Response:
+        refusal = ROUTING[error.status_code]()
+        refusal.headers.update(error.headers or {})
+        return answer(refusal, request.url.path)
 
     @app.exception_handler(SQLAlchemyError)
     @app.exception_handler(OutputError)
-    async def unwritable(_: Request, error: Exception) -> Response:
+    async def unwritable(request: Request, error: Exception) -> Response:
         identity = record_failure(error, "a request")
-        return answer(Unwritable(identity=identity, retry_after=service.configuration.retry_after))
+        refusal = Unwritable(identity=identity, retry_after=service.configuration.retry_after)
+        return answer(refusal, request.url.path)
 
 
 def _without_validation(document: dict[str, Any]) -> dict[str, Any]:

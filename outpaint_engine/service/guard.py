@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .failures import record_failure
 from .metrics import Metrics
 from .refusals import Broken, FramedTwice, Refusal
+from .routes.openai import OPENAI
 
 __all__ = ["Guard", "answer"]
 
@@ -18,10 +19,19 @@ log = logging.getLogger("outpaint_engine.service")
 SAFE = ((b"cache-control", b"private, no-store"), (b"x-content-type-options", b"nosniff"))
 
 
-def answer(refusal: Refusal) -> JSONResponse:
-    """The HTTP answer that a refusal is."""
-    wait = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
-    return JSONResponse({"error": refusal.sentence}, refusal.status, refusal.headers | wait)
+FOREIGN = (OPENAI,)
+
+
+def answer(refusal: Refusal, path: str) -> JSONResponse:
+    """The HTTP answer that a refusal is on a path: each API has its own."""
+    headers = dict(refusal.headers)
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    for api in FOREIGN:
+        if path.startswith(api.prefix):
+            status = api.status(refusal)
+            return JSONResponse(api.said(status, refusal), status, {**headers, **api.final(refusal)})
+    return JSONResponse({"error": refusal.sentence}, refusal.status, headers)
 
 
 class Guard:
@@ -47,7 +57,7 @@ class Guard:
 
         try:
             if _framed_twice(scope):
-                await answer(FramedTwice())(scope, receive, watched)
+                await answer(FramedTwice(), scope["path"])(scope, receive, watched)
             else:
                 await self._app(scope, receive, watched)
         except ClientDisconnect:
@@ -55,7 +65,7 @@ class Guard:
         except Exception as error:
             broken = Broken(sentence=f"Internal error {record_failure(error, 'a request')}.")
             if not status:
-                await answer(broken)(scope, receive, watched)
+                await answer(broken, scope["path"])(scope, receive, watched)
         finally:
             self._note(scope, status, time.perf_counter() - began)
 

@@ -23,7 +23,7 @@ PREVIEW_SIDE = 256
 class Painted(NamedTuple):
     """A result: its files, and the seconds that it took, in all and by stage."""
 
-    jpeg: bytes
+    picture: bytes
     report: bytes
     seconds: float
     stages: Mapping[str, float]
@@ -41,21 +41,28 @@ class Painter:
         if standing_still:
             model.allow(standing_still)
 
-    def paint(self, picture: bytes, fields: Mapping[str, Any]) -> Generator[Progress, None, Painted]:
-        """Yield after each step; close it to cancel. The generator's value is what was painted.
+    def paint(
+        self, picture: bytes, fields: Mapping[str, Any], suffix: str = ".jpg"
+    ) -> Generator[Progress, None, Painted]:
+        """Yield after each step; close it to cancel. The generator's value is what was painted, as a file of `suffix`.
+
+        `fields` are those of `OutpaintRequest`, and `crop`: what of the canvas is wanted, (left, top, right, bottom).
 
         Raises:
             RequestError: the order cannot be run.
             ImageError: the picture cannot be opened.
         """
         began = time.perf_counter()
-        request = OutpaintRequest(image=picture, **fields)
+        wanted = dict(fields)
+        crop = wanted.pop("crop", None)
+        request = OutpaintRequest(image=picture, **wanted)
         with self._model.steps(request) as run:
             yield from run
         result = run.result
         stages = result.timings.stages | {"unet": sum(result.timings.steps)}
-        jpeg = encode(result.images[0], ".jpg", provenance_of(request, result) if self._metadata else None)
-        return Painted(jpeg, _report(result), time.perf_counter() - began, stages)
+        image = result.images[0].crop(crop) if crop else result.images[0]
+        content = encode(image, suffix, provenance_of(request, result) if self._metadata else None)
+        return Painted(content, _report(result), time.perf_counter() - began, stages)
 
     def warm_up(self, side: int) -> None:
         """Run one step on grey, which also shows whether the engines work."""

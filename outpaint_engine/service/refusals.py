@@ -15,6 +15,7 @@ __all__ = [
     "InsufficientCredits",
     "IntakeFull",
     "KeyReused",
+    "NoSuchPath",
     "QueueFull",
     "Refusal",
     "SlowBody",
@@ -26,12 +27,13 @@ __all__ = [
     "Unauthorized",
     "Unknown",
     "Unwritable",
+    "WrongMethod",
     "failed_job",
 ]
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a fault
-    """Ends a request with the body {"error": sentence}; `retry_after` is in whole seconds.
+    """Ends a request with the body {"error": sentence}; `retry_after` is in whole seconds, `field` what was wrong.
 
     `status`, `label` and `says` belong to the class; what stands in braces in `says` is given when it is raised.
     """
@@ -40,9 +42,9 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a fault
     label: ClassVar[str]
     says: ClassVar[str] = "{sentence}"
 
-    def __init__(self, *, retry_after: int | None = None, **said: object) -> None:
+    def __init__(self, *, retry_after: int | None = None, field: str | None = None, **said: object) -> None:
         self.sentence = self.says.format(**said)
-        self.retry_after = retry_after
+        self.retry_after, self.field = retry_after, field
         self.headers: dict[str, str] = {}
         super().__init__(self.sentence)
 
@@ -67,6 +69,18 @@ class Unknown(Refusal):
     """Nothing is there, or it is another account's."""
 
     status, label, says = 404, "unknown", "There is no such request, or it is no longer kept."
+
+
+class NoSuchPath(Refusal):
+    """Nothing is answered there."""
+
+    status, label, says = 404, "path", "There is no such path or model."
+
+
+class WrongMethod(Refusal):
+    """The path takes another method."""
+
+    status, label, says = 405, "method", "This path takes another method."
 
 
 class InputRefused(Refusal):

@@ -161,7 +161,8 @@ class Workers:
     def _paint(self, hand: Hand, claim: Claim) -> str:
         is_guest, looked = len(hand.claims) > 1, time.monotonic()
         hand.since = looked
-        with closing(self._painter.paint(self._files.picture(claim.job.id), json.loads(claim.job.fields))) as steps:
+        picture, fields = self._files.picture(claim.job.id), json.loads(claim.job.fields)
+        with closing(self._painter.paint(picture, fields, f".{claim.job.format}")) as steps:
             while True:
                 try:
                     progress = next(steps)
@@ -187,7 +188,7 @@ class Workers:
     def _published(self, claim: Claim, painted: Painted) -> str:
         for stage, seconds in painted.stages.items():
             self._metrics.inference.labels(stage).observe(seconds)
-        published = self._leases.publish(claim, painted.jpeg, painted.report, painted.seconds)
+        published = self._leases.publish(claim, painted.picture, painted.report, painted.seconds)
         return "completed" if published else "lost"
 
     def _host(self, hand: Hand, claim: Claim) -> float:

@@ -99,6 +99,7 @@ def test_a_fuzzer_finds_no_server_error_and_no_answer_that_is_not_documented(ser
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         *("run", f"{running.url}/openapi.json", "--header", f"x-api-key: {running.key}"),
+        *("--header", f"authorization: Bearer {running.key}"),
         *("--checks", checks, "--max-time", os.environ.get("OUTPAINT_FUZZ", "20"), "--seed", "1", "--no-color"),
     ]
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

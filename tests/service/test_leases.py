@@ -333,6 +333,8 @@ def test_a_store_of_the_version_before_is_brought_up_to_date(tmp_path: Path, bod
     engine = create_engine(f"sqlite:///{tmp_path}/store.db")
     with engine.begin() as connection:
         for change in (
+            "ALTER TABLE jobs DROP COLUMN format",
+            "ALTER TABLE jobs DROP COLUMN door",
             "DROP INDEX jobs_by_end",
             "DROP INDEX idempotency_by_job",
             "ALTER TABLE jobs DROP COLUMN work",

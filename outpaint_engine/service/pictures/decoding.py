@@ -1,8 +1,8 @@
 """Pictures of strangers are decoded in processes of their own, which are killed when one costs too much.
 
 A process reads files from its standard input and answers with the same pictures as plain PNGs: upright, in sRGB,
-without anything else that the file held. What reads those later never meets a stranger's file. Started as
-`python -m outpaint_engine.service.pictures.decoding BYTES SECONDS`.
+with a mask's holes as transparent pixels, and without anything else that the files held. What reads those later never
+meets a stranger's file. Started as `python -m outpaint_engine.service.pictures.decoding BYTES SECONDS`.
 """
 
 import io
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ...errors import ImageError
 if TYPE_CHECKING:
     from ...images import Picture
 
-__all__ = ["Decoders", "DecodingEnded"]
+__all__ = ["Decoded", "Decoders", "DecodingEnded", "Mask"]
 
 LENGTH = struct.Struct("<?Q")
 """Whether it could be decoded, and how many bytes follow: the PNG, or the sentence that says why not."""
@@ -35,6 +35,34 @@ WALL = 12
 
 class DecodingEnded(ImageError):
     """Decoding took too long or too much memory, and was ended."""
+
+
+class Mask(NamedTuple):
+    """A file that says by what is `painted` in it what of the picture is to be: PAINTED says how."""
+
+    content: bytes
+    painted: Literal["transparent", "white", "black"]
+
+
+PAINTED = ("transparent", "white", "black")
+"""As in AUTOMATIC1111's web UI, the transparency of a mask that has some is its black."""
+
+
+class Decoded(NamedTuple):
+    """A picture as the service's own PNG; its width and height, and whether some of it is transparent."""
+
+    content: bytes
+    size: tuple[int, int]
+    transparent: bool
+
+    @classmethod
+    def of(cls, content: bytes) -> "Decoded":
+        """What the header of a PNG that `Decoders.decode` made says (its IHDR, PNG specification 11.2.2)."""
+        width, height, colour = struct.unpack_from(">IIxB", content, 16)
+        return cls(content, (width, height), colour == RGBA)
+
+
+RGBA = 6
 
 
 class Decoders:
@@ -49,19 +77,21 @@ class Decoders:
         for _ in range(count):
             self._idle.put(None)
 
-    def decode(self, content: bytes) -> bytes:
-        """The picture of a file as a PNG.
+    def decode(self, content: bytes, mask: Mask | None = None) -> bytes:
+        """The picture of a file as a PNG, transparent where the mask has it painted.
 
         Raises:
             DecodingEnded: it takes more time or memory than a picture may.
-            ImageError: it is damaged, or not a picture that can be read.
+            ImageError: one is damaged, or not a picture that can be read, or the mask is not as it must be.
         """
+        holes = b"" if mask is None else bytes([PAINTED.index(mask.painted)]) + mask.content
         with self._process() as process:
             assert process.stdin is not None and process.stdout is not None
             timer = threading.Timer(WALL * self._seconds, process.kill)
             timer.start()
             try:
-                process.stdin.write(LENGTH.pack(True, len(content)) + content)
+                for sent in (content, holes):
+                    process.stdin.write(LENGTH.pack(True, len(sent)) + sent)
                 process.stdin.flush()
                 decoded, answer = _read(process.stdout)
             except (EOFError, OSError) as error:
@@ -141,13 +171,14 @@ def main(memory: int, seconds: float) -> None:
     while True:
         try:
             _, content = _read(sys.stdin.buffer)
+            _, holes = _read(sys.stdin.buffer)
         except EOFError:
             return
         spent = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
         # Passing the soft limit ends the process.
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(spent + seconds), resource.RLIM_INFINITY))
         try:
-            good, answer = True, _plain(open_picture(content))
+            good, answer = True, _plain(_with_holes(open_picture(content), holes))
         except MemoryError:
             sys.exit(1)
         except ImageError as error:
@@ -160,6 +191,26 @@ def main(memory: int, seconds: float) -> None:
 def _write(good: bool, answer: bytes) -> None:
     sys.stdout.buffer.write(LENGTH.pack(good, len(answer)) + answer)
     sys.stdout.buffer.flush()
+
+
+def _with_holes(picture: "Picture", holes: bytes) -> "Picture":
+    """The picture without what a mask has painted; `holes` is a number of PAINTED and the mask's file, or empty."""
+    from ...images import Picture, open_picture
+
+    if not holes:
+        return picture
+    mask, painted = open_picture(holes[1:]), PAINTED[holes[0]]
+    if mask.size != picture.size:
+        sizes = "mask is {}x{} and image is {}x{}".format(*mask.size, *picture.size)
+        raise ImageError(f"{sizes}: make both of one size.")
+    if painted == "transparent":
+        if mask.opaque is None:
+            raise ImageError("mask has no transparent pixels, which say what is to be painted.")
+        hole = ~mask.opaque
+    else:
+        white = mask.pixels.mean(axis=2) >= 128 if mask.opaque is None else mask.opaque
+        hole = white if painted == "white" else ~white
+    return Picture(picture.pixels, ~hole if picture.opaque is None else picture.opaque & ~hole)
 
 
 def _plain(picture: "Picture") -> bytes:

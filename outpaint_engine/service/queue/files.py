@@ -16,7 +16,7 @@ __all__ = ["Files"]
 
 
 class Files:
-    """One folder with `pictures/` (inputs, until their job ends) and `results/` (NAME.jpg and NAME.json)."""
+    """One folder with `pictures/` (until their job ends) and `results/` (NAME with its ending, and NAME.json)."""
 
     def __init__(self, folder: Path) -> None:
         """Make the folders, readable by their owner only.
@@ -43,10 +43,10 @@ class Files:
         """Forget a job's picture, if it is there."""
         (self._pictures / job).unlink(missing_ok=True)
 
-    def keep(self, name: str, jpeg: bytes, report: bytes) -> None:
+    def keep(self, name: str, suffix: str, picture: bytes, report: bytes) -> None:
         """Keep a result under a name that no other attempt uses."""
         _write_durably(self._results / f"{name}.json", report)
-        _write_durably(self._results / f"{name}.jpg", jpeg)
+        _write_durably(self._results / f"{name}{suffix}", picture)
 
     def read(self, name: str, suffix: str) -> bytes | None:
         """A result's bytes; None where it is no longer kept."""
@@ -57,7 +57,7 @@ class Files:
 
     def drop(self, name: str) -> None:
         """Delete a result."""
-        for suffix in (".jpg", ".json"):
+        for suffix in (".jpg", ".png", ".webp", ".json"):
             (self._results / f"{name}{suffix}").unlink(missing_ok=True)
 
     def probe(self) -> None:

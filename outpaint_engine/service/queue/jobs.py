@@ -6,9 +6,11 @@ Each change is one transaction in which its ledger entry is written too. A cance
 its fence goes up: whoever runs it learns at its next step that the job is no longer its own.
 """
 
+import hashlib
 import json
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
@@ -37,6 +39,12 @@ class Order:
     base64: bool
     """Whether the answer should hold the picture as text."""
     flaw: str | None = None
+    format: str = "jpg"
+    """Of the result's file: jpg, png or webp."""
+    crop: tuple[int, int, int, int] | None = None
+    """What of the canvas is wanted, where that is not all: left, top, right, bottom."""
+    door: str = ""
+    """The API that asked, where it is not our own."""
 
     @property
     def work(self) -> float:
@@ -48,6 +56,10 @@ class Order:
         """What the runtime runs."""
         return OutpaintRequest(image=self.picture, **self.fields)
 
+    def numbered(self, number: int) -> "Order":
+        """The same with another seed, for the picture of this number, from 0, of those that one request asks for."""
+        return replace(self, fields=self.fields | {"seed": self.fields["seed"] + number})
+
 
 @dataclass(frozen=True)
 class Retry:
@@ -55,6 +67,12 @@ class Retry:
 
     key: str
     fingerprint: str
+
+    def numbered(self, number: int) -> "Retry":
+        """The key of one of several jobs of a request; the first has the client's own."""
+        if not number:
+            return self
+        return replace(self, key=f"{hashlib.sha256(self.key.encode()).hexdigest()}:{number}")
 
 
 class Submission(NamedTuple):
@@ -72,35 +90,39 @@ class Jobs:
         self._admission = Admission(configuration, store.clock)
 
     def submit(self, order: Order, owner: str, *, awaited: bool, retry: Retry | None = None) -> Submission:
-        """Write the job, its hold and its idempotency key in one transaction; the picture is on disk before.
+        """Submit one job; see `submit_all`."""
+        return self.submit_all([order], owner, awaited=awaited, retry=retry)[0]
+
+    def submit_all(
+        self, orders: Sequence[Order], owner: str, *, awaited: bool, retry: Retry | None = None
+    ) -> list[Submission]:
+        """Write all jobs of one request, their holds and idempotency keys in one transaction, or none of them.
+
+        The pictures are on disk before.
 
         Raises:
             Refusal: too few credits, a key used for another request, or too much is asked for.
-            OutputError: the picture cannot be written.
+            OutputError: a picture cannot be written.
         """
-        job = self._new(order, owner, awaited)
-        if order.flaw is None:
-            self._files.keep_picture(job.id, order.picture)
-            self._store.passing("picture:written")
+        jobs = [self._new(order, owner, awaited) for order in orders]
+        retries = [retry.numbered(number) if retry else None for number in range(len(orders))]
+        earlier: list[Job] = []
         try:
+            self._keep_pictures(jobs, orders)
             with self._store.transition("submit") as session:
                 session.execute(select(Settings.id).with_for_update())
-                earlier = _earlier(session, owner, retry) if retry else None
-                if earlier is None:
-                    self._admission.check(session, owner, awaited=awaited)
-                    self._write(session, job, retry)
-                    if order.flaw is not None:
-                        finish(session, job, "input", order.flaw, self._store.clock())
-                    elif self._memory is not None:
-                        self._memory.put(job)
+                earlier = [job for each in retries if each and (job := _earlier(session, owner, each))]
+                if not earlier:
+                    for order, job, each in zip(orders, jobs, retries, strict=True):
+                        self._admission.check(session, owner, awaited=awaited)
+                        self._write(session, order, job, each)
         except BaseException:
-            self._forget(job.id)
-            self._files.drop_picture(job.id)
+            self._forget(jobs)
             raise
-        if earlier is None:
-            return Submission(job)
-        self._files.drop_picture(job.id)
-        return Submission(earlier, replayed=True)
+        if earlier:
+            self._forget(jobs)
+            return [Submission(job, replayed=True) for job in earlier]
+        return [Submission(job) for job in jobs]
 
     def find(self, owner: str, identity: str) -> Job | None:
         """A job of this owner, to be read only; None where there is none, or it is another's."""
@@ -109,6 +131,14 @@ class Jobs:
             return known if known.owner == owner else None
         with self._store.reading() as session:
             return session.scalars(select(Job).where(Job.id == identity, Job.owner == owner)).one_or_none()
+
+    def open_of(self, owner: str, door: str) -> list[Job]:
+        """This owner's jobs that came by one door and have not ended, oldest first; to be read only."""
+        mine = select(Job).where(Job.owner == owner, Job.door == door, Job.state.in_(("QUEUED", "PROCESSING")))
+        with self._store.reading() as session:
+            jobs = session.scalars(mine.order_by(Job.created)).all()
+        known = [self._memory.find(job.id) if self._memory is not None else None for job in jobs]
+        return [seen or job for seen, job in zip(known, jobs, strict=True)]
 
     def result_of(self, identity: str, owner: str | None) -> str | None:
         """The name of a job's result; of any owner's where `owner` is None."""
@@ -127,8 +157,7 @@ class Jobs:
                 return None
             if not job.ended:
                 finish(session, job, reason, sentence, self._store.clock())
-        self._forget(identity)
-        self._files.drop_picture(identity)
+        self._forget([job])
         return job
 
     def keep_awaiting(self, identity: str) -> None:
@@ -172,31 +201,46 @@ class Jobs:
                 raise InsufficientCredits
             self._admission.check(session, owner, awaited=awaited)
 
-    def _forget(self, identity: str) -> None:
-        if self._memory is not None:
-            self._memory.forget(identity)
+    def _keep_pictures(self, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
+        for job, order in zip(jobs, orders, strict=True):
+            if order.flaw is None:
+                self._files.keep_picture(job.id, order.picture)
+                self._store.passing("picture:written")
+
+    def _forget(self, jobs: Sequence[Job]) -> None:
+        """Drop what only a job that is going to run needs."""
+        for job in jobs:
+            if self._memory is not None:
+                self._memory.forget(job.id)
+            self._files.drop_picture(job.id)
 
     def _new(self, order: Order, owner: str, awaited: bool) -> Job:
         now = self._store.clock()
         return Job(
             id=secrets.token_hex(16),
             owner=owner,
-            fields=json.dumps(order.fields),
+            fields=json.dumps(order.fields | ({"crop": order.crop} if order.crop else {})),
             seed=order.fields["seed"],
             base64=order.base64,
+            format=order.format,
+            door=order.door,
             price=self._configuration.price,
             created=now,
             work=order.work,
             awaited_until=now + self._configuration.awaited_seconds if awaited else None,
         )
 
-    def _write(self, session: Session, job: Job, retry: Retry | None) -> None:
+    def _write(self, session: Session, order: Order, job: Job, retry: Retry | None) -> None:
         session.add(job)
         session.flush()
         if not ledger.hold(session, job.owner, job.price, job.id, job.created):
             raise InsufficientCredits
         if retry:
             session.add(Retried(owner=job.owner, key=retry.key, fingerprint=retry.fingerprint, job=job.id))
+        if order.flaw is not None:
+            finish(session, job, "input", order.flaw, self._store.clock())
+        elif self._memory is not None:
+            self._memory.put(job)
 
 
 def finish(session: Session, job: Job, reason: Reason, sentence: str, now: float) -> None:

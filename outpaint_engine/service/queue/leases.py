@@ -126,10 +126,10 @@ class Leases:
         with self._store.transition("beat") as session:
             session.execute(update(Job).where(_mine(claim)).values(preview=preview, preview_asked=False))
 
-    def publish(self, claim: Claim, jpeg: bytes, report: bytes, seconds: float) -> bool:
+    def publish(self, claim: Claim, picture: bytes, report: bytes, seconds: float) -> bool:
         """Write the result, then COMPLETED and the charge in one transaction; False if the job was lost."""
         name = f"{claim.job.id}-{claim.fence}"
-        self._files.keep(name, jpeg, report)
+        self._files.keep(name, f".{claim.job.format}", picture, report)
         self._store.passing("result:written")
         with self._store.transition("publish") as session:
             job = _locked(session, claim)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 __all__ = ["SCHEMA", "Account", "Entry", "Job", "Key", "Reason", "Retried", "Settings", "Table", "UPGRADES"]
 
-SCHEMA = 2
+SCHEMA = 3
 """Goes up with every change of the tables; a store of a higher number is refused."""
 UPGRADES: dict[int, tuple[str, ...]] = {
     1: (
@@ -15,7 +15,11 @@ UPGRADES: dict[int, tuple[str, ...]] = {
         "ALTER TABLE jobs ADD COLUMN work DOUBLE PRECISION NOT NULL DEFAULT 1",
         "CREATE INDEX jobs_by_end ON jobs (finished)",
         "CREATE INDEX idempotency_by_job ON idempotency (job)",
-    )
+    ),
+    2: (
+        "ALTER TABLE jobs ADD COLUMN format VARCHAR(4) NOT NULL DEFAULT 'jpg'",
+        "ALTER TABLE jobs ADD COLUMN door VARCHAR(20) NOT NULL DEFAULT ''",
+    ),
 }
 """What leads from each earlier number to the next."""
 
@@ -71,6 +75,10 @@ class Job(Table):
     created: Mapped[float]
     work: Mapped[float] = mapped_column(default=1.0, server_default="1")
     """How much there is to do, in steps of a megapixel."""
+    format: Mapped[str] = mapped_column(String(4), default="jpg", server_default="jpg")
+    """The ending of the result's file: jpg, png or webp."""
+    door: Mapped[str] = mapped_column(String(20), default="", server_default="")
+    """Which other API asked for it; empty for our own."""
     state: Mapped[str] = mapped_column(String(10), default="QUEUED")
 
     # Who runs it: whoever holds the highest fence, until the lease ends.

@@ -53,7 +53,7 @@ async def told(
                 yield b": still here\n\n"
             if found.ended:
                 return
-            if preview and now() - asked_at > PREVIEW_SECONDS:
+            if preview and found.state == "PROCESSING" and now() - asked_at > PREVIEW_SECONDS:
                 asked_at = now()
                 await run_in_threadpool(service.jobs.ask_preview, job.id)
             rung.clear()

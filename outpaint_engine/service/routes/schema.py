@@ -6,7 +6,8 @@ Names, ranges and defaults of the body are those of Segmind's page for sd1.5-out
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +28,7 @@ from ...prompts import lora_tags
 from ...request import MAX_SEED
 from ...samplers import find_scheduler, scheduler_names
 from ..configuration import Configuration
+from ..pictures.decoding import Decoded, Mask
 from ..pictures.intake import picture_from
 from ..queue.jobs import Order
 from ..refusals import InputRefused
@@ -53,11 +55,17 @@ IDEMPOTENCY = {
 }
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True)
+class Asked:
     """What a body asks for; `fingerprint` is equal for equal requests, however they are spaced."""
 
     order: Order
     fingerprint: str
+    mask: Mask | None = None
+    count: int = 1
+    """How many pictures, each a job of its own."""
+    place: Callable[[Order, Decoded], Order] | None = None
+    """Where the placement follows from the picture's size: the order with it."""
 
 
 class Contract:

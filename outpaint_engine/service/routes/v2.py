@@ -20,7 +20,7 @@ from .schema import Contract
 
 __all__ = ["v2_routes"]
 
-MEDIA = {".jpg": "image/jpeg", ".json": "application/json"}
+MEDIA = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".json": "application/json"}
 STREAM = "An event `status` for each change, with what the status has; the last when the request has ended."
 PREVIEWS = "With small pictures of the run so far."
 PREVIEW = "Ask for a small picture of the run so far; it is in a later answer."
@@ -145,9 +145,9 @@ def _progress(job: Job) -> Progress:
 def _output(service: Service, job: Job) -> dict[str, Any]:
     if job.state != "COMPLETED":
         return {"output": None}
-    output = service.links.signed(f"/v2/results/{job.id}.jpg")
+    output = service.links.signed(f"/v2/results/{job.id}.{job.format}")
     if job.base64:
-        output = base64.b64encode(service.files.read(job.result or "", ".jpg") or b"").decode()
+        output = base64.b64encode(service.files.read(job.result or "", f".{job.format}") or b"").decode()
     report = service.links.signed(f"/v2/results/{job.id}.json")
     return {"output": output, "quality_report": report, "seed": job.seed}
 

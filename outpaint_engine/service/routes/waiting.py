@@ -12,7 +12,7 @@ from ..queue.tables import Job, Reason
 from ..refusals import Unknown
 from .caller import Service
 
-__all__ = ["Line", "ended", "give_up", "hung_up", "nobody", "woken"]
+__all__ = ["LOOK_SECONDS", "Line", "ended", "give_up", "hung_up", "nobody", "woken"]
 
 log = logging.getLogger("outpaint_engine.service")
 
@@ -91,11 +91,11 @@ class Line:
 
 async def give_up(service: Service, jobs: Sequence[Job], reason: Reason, sentence: str) -> list[Job]:
     """Cancel those of the jobs that have not ended; returns them all as they are afterwards."""
-    cancel = service.jobs.cancel
-    return [
-        job if job.ended else await run_in_threadpool(cancel, job.owner, job.id, reason, sentence) or job
-        for job in jobs
-    ]
+
+    def cancelled(job: Job) -> Job:
+        return service.jobs.cancel(job.owner, job.id, reason, sentence) or job
+
+    return [job if job.ended else await run_in_threadpool(cancelled, job) for job in jobs]
 
 
 async def hung_up(request: Request) -> None:
