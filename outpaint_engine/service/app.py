@@ -28,12 +28,14 @@ from .queue.leases import Leases
 from .queue.memory import Memory
 from .queue.store import Store
 from .refusals import NoSuchPath, Refusal, Unwritable, WrongMethod
+from .routes.automatic1111 import automatic1111_routes
 from .routes.bodies import Bodies
 from .routes.caller import Service
 from .routes.health import health_routes
 from .routes.links import Links
 from .routes.openai import openai_routes
 from .routes.schema import Contract
+from .routes.stability import stability_routes
 from .routes.v1 import v1_routes
 from .routes.v2 import v2_routes
 from .worker import SPARE_PLACES, Workers
@@ -69,6 +71,8 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
         v1_routes(configuration.model, service.contract),
         v2_routes(configuration.model, service.contract),
         openai_routes(configuration),
+        automatic1111_routes(configuration),
+        stability_routes(configuration),
     ):
         app.include_router(routes)
     app.openapi_schema = _without_validation(app.openapi())

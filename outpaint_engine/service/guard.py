@@ -10,7 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .failures import record_failure
 from .metrics import Metrics
 from .refusals import Broken, FramedTwice, Refusal
+from .routes.automatic1111 import AUTOMATIC1111
 from .routes.openai import OPENAI
+from .routes.stability import STABILITY
 
 __all__ = ["Guard", "answer"]
 
@@ -19,7 +21,7 @@ log = logging.getLogger("outpaint_engine.service")
 SAFE = ((b"cache-control", b"private, no-store"), (b"x-content-type-options", b"nosniff"))
 
 
-FOREIGN = (OPENAI,)
+FOREIGN = (OPENAI, AUTOMATIC1111, STABILITY)
 
 
 def answer(refusal: Refusal, path: str) -> JSONResponse:

@@ -1,6 +1,7 @@
 """Forms with files (multipart/form-data, RFC 7578), read from a body that is already within its limits."""
 
 from collections import defaultdict
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from python_multipart import create_form_parser
@@ -22,6 +23,27 @@ class Form(NamedTuple):
 
     fields: dict[str, str]
     files: dict[str, list[bytes]]
+
+    def pictures(self, required: str, *optional: str) -> dict[str, bytes]:
+        """The one file of each name.
+
+        Raises:
+            InputRefused: the required one is missing, one was sent twice, or there are files of other names.
+        """
+        for name, sent in self.files.items():
+            if name not in (required, *optional):
+                raise refused(name, "cannot be honoured here: leave it out.")
+            if len(sent) > 1:
+                raise refused(name, f"was sent {len(sent)} times; one picture is taken.")
+        if required not in self.files:
+            raise refused(required, "is missing; it is required.")
+        return {name: sent[0] for name, sent in self.files.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal forms, whatever their boundary."""
+        files = sorted((name, sha256(one).hexdigest()) for name, sent in self.files.items() for one in sent)
+        return sha256(repr((sorted(self.fields.items()), files)).encode()).hexdigest()
 
 
 def read_form(sent: Sent) -> Form:

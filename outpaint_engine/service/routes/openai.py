@@ -4,7 +4,6 @@ Source of fields, answers and events: OpenAI's API reference, "Create image edit
 """
 
 import base64
-import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ..pictures.decoding import Decoded, Mask
 from ..pictures.intake import checked_picture
 from ..queue.jobs import Order
 from ..queue.tables import Job
-from ..refusals import Refusal, StillRunning, Unknown, failed_job
+from ..refusals import Refusal, StillRunning
 from .caller import Door, ForeignCaller, Running, Sent, Service, all_submitted
 from .events import EVENTS, event, stream
 from .fields import checked, refused
@@ -31,7 +30,7 @@ from .foreign import Foreign
 from .form import read_form
 from .placing import fitted, settings
 from .schema import IDEMPOTENCY, Asked
-from .waiting import LOOK_SECONDS, Line, ended, nobody
+from .waiting import LOOK_SECONDS, Line, ended, nobody, picture_of
 
 __all__ = ["OPENAI", "openai_routes"]
 
@@ -160,25 +159,18 @@ def _document(fields: type[BaseModel]) -> dict[str, Any]:
 
 def _read(model: type[BaseModel], limits: Configuration, sent: Sent) -> Edit:
     form = read_form(sent)
-    for name in form.files.keys() - {"image", "mask"}:
-        raise refused(name, "cannot be honoured here: leave it out.")
     fields: Any = checked(model, form.fields)
     if fields.stream and (fields.n > 1 or fields.response_format == "url"):
         raise refused("stream", "is for one picture as b64_json: leave out n and response_format.")
     if fields.partial_images and not fields.stream:
         raise refused("partial_images", "goes with stream: set stream to true.")
-    content, mask = _one(form.files, "image"), _one(form.files, "mask")
-    if content is None:
-        raise refused("image", "is missing; it is required.")
-    picture = checked_picture(content, limits).content
-    holes = Mask(checked_picture(mask, limits, "mask").content, "transparent") if mask is not None else None
+    sent_as = {name: checked_picture(content, limits, name) for name, content in form.pictures("image", "mask").items()}
+    holes = Mask(sent_as["mask"].content, "transparent") if "mask" in sent_as else None
     steps = {"low": limits.steps[0], "high": min(limits.steps[1], 2 * limits.steps_default)}
     chosen = settings(limits, prompt=fields.prompt, num_inference_steps=steps.get(fields.quality, limits.steps_default))
     suffix = "jpg" if fields.output_format == "jpeg" else fields.output_format
-    order = Order(picture, chosen, base64=False, format=suffix, door="openai")
-    return Edit(
-        order, _fingerprint(form.fields, content, mask), holes, fields.n, partial(_placed, fields, limits), fields
-    )
+    order = Order(sent_as["image"].content, chosen, base64=False, format=suffix, door="openai")
+    return Edit(order, form.fingerprint, holes, fields.n, partial(_placed, fields, limits), fields)
 
 
 def _placed(fields: Any, limits: Configuration, order: Order, picture: Decoded) -> Order:
@@ -186,22 +178,8 @@ def _placed(fields: Any, limits: Configuration, order: Order, picture: Decoded) 
     return fitted(order, picture, (int(found[1]), int(found[2])) if found else None, limits)
 
 
-def _one(files: dict[str, list[bytes]], name: str) -> bytes | None:
-    sent = files.get(name, [])
-    if len(sent) > 1:
-        raise refused(name, f"was sent {len(sent)} times; one picture is painted on.")
-    return sent[0] if sent else None
-
-
-def _fingerprint(fields: dict[str, str], *files: bytes | None) -> str:
-    digest = hashlib.sha256(repr(sorted(fields.items())).encode())
-    for content in files:
-        digest.update(hashlib.sha256(content or b"").digest())
-    return digest.hexdigest()
-
-
 def _answer(service: Service, edit: Edit, jobs: list[Job]) -> Response:
-    contents = [_content(service, job) for job in jobs]
+    contents = [picture_of(service, job) for job in jobs]
     if edit.fields.response_format == "url":
         data: list[dict[str, str]] = [
             {"url": service.links.signed(f"/v2/results/{job.id}.{job.format}")} for job in jobs
@@ -220,15 +198,6 @@ def _described(edit: Edit, content: bytes) -> dict[str, str]:
         "quality": edit.fields.quality,
         "size": f"{width}x{height}",
     }
-
-
-def _content(service: Service, job: Job) -> bytes:
-    if job.state != "COMPLETED":
-        raise failed_job(job.reason, job.error or "", service.configuration.retry_after)
-    content = service.files.read(job.result or "", f".{job.format}")
-    if content is None:
-        raise Unknown
-    return content
 
 
 async def _streamed(service: Service, edit: Edit, job: Job) -> AsyncIterator[bytes]:
@@ -250,7 +219,7 @@ async def _streamed(service: Service, edit: Edit, job: Job) -> AsyncIterator[byt
                 with anyio.move_on_after(LOOK_SECONDS):
                     await rung.wait()
         done = line.jobs[0]
-        yield _event("completed", edit, done, await run_in_threadpool(_content, service, done))
+        yield _event("completed", edit, done, await run_in_threadpool(picture_of, service, done))
     except Refusal as refusal:
         yield event("error", _said(OPENAI.status(refusal), refusal))
     finally:

@@ -33,7 +33,7 @@ from ..pictures.intake import picture_from
 from ..queue.jobs import Order
 from ..refusals import InputRefused
 
-__all__ = ["EXAMPLE", "Asked", "Contract"]
+__all__ = ["EXAMPLE", "IDEMPOTENCY", "Asked", "Contract", "json_object"]
 
 RENAMED = {"img_width": "width", "img_height": "height"}
 EXAMPLE = {
@@ -89,7 +89,7 @@ class Contract:
             Refusal: the sentence names the field, what it must be and what it was.
         """
         # For an optional field `null` means that it was not given.
-        given = {name: value for name, value in _object(body).items() if value is not None}
+        given = {name: value for name, value in json_object(body, "image and prompt").items() if value is not None}
         fields = {RENAMED.get(name, name): value for name, value in self._checked(given).items()}
         limits, wants_base64 = self._configuration, fields.pop("base64")
         picture = picture_from(fields.pop("image"), limits)
@@ -144,13 +144,18 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
     return schema | types | choices
 
 
-def _object(body: bytes | bytearray) -> dict[str, Any]:
+def json_object(body: bytes | bytearray, fields: str) -> dict[str, Any]:
+    """A body that is one JSON object; `fields` is what it should have, in words.
+
+    Raises:
+        InputRefused: it is not.
+    """
     try:
         given = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InputRefused(sentence="The body must be JSON in UTF-8; this cannot be read.") from error
     if not isinstance(given, dict):
-        raise InputRefused(sentence="The body must be a JSON object with the fields image and prompt.")
+        raise InputRefused(sentence=f"The body must be a JSON object with the fields {fields}.")
     return given
 
 

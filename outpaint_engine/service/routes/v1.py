@@ -8,11 +8,11 @@ from starlette.responses import JSONResponse, Response
 
 from ..queue.ledger import MICROS, credits_text
 from ..queue.tables import Job
-from ..refusals import StillRunning, Unknown, failed_job
+from ..refusals import StillRunning
 from .answers import ANSWERS, Credits, Picture, errors
 from .caller import Caller, Running, Service, submitted
 from .schema import Contract
-from .waiting import ended, nobody
+from .waiting import ended, nobody, picture_of
 
 __all__ = ["v1_routes"]
 
@@ -57,13 +57,7 @@ def v1_routes(model: str, contract: Contract) -> APIRouter:
 
 
 def _answer(service: Service, job: Job) -> Response:
-    if job.state != "COMPLETED":
-        refusal = failed_job(job.reason, job.error or "", service.configuration.retry_after)
-        refusal.headers["x-request-id"] = job.id
-        raise refusal
-    content = service.files.read(job.result or "", ".jpg")
-    if content is None:
-        raise Unknown
+    content = picture_of(service, job)
     headers = {
         "x-remaining-credits": credits_text(job.remaining or 0),
         "x-request-id": job.id,

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..queue.tables import Job, Reason
-from ..refusals import Unknown
+from ..refusals import Unknown, failed_job
 from .caller import Service
 
-__all__ = ["LOOK_SECONDS", "Line", "ended", "give_up", "hung_up", "nobody", "woken"]
+__all__ = ["LOOK_SECONDS", "Line", "ended", "give_up", "hung_up", "nobody", "picture_of", "woken"]
 
 log = logging.getLogger("outpaint_engine.service")
 
@@ -110,6 +110,22 @@ async def woken(rung: asyncio.Event, leaving: asyncio.Task[None], seconds: float
     await asyncio.wait({ring, leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     ring.cancel()
     rung.clear()
+
+
+def picture_of(service: Service, job: Job) -> bytes:
+    """The file of a job that has ended.
+
+    Raises:
+        Refusal: it failed, or the file is no longer kept.
+    """
+    if job.state != "COMPLETED":
+        refusal = failed_job(job.reason, job.error or "", service.configuration.retry_after)
+        refusal.headers["x-request-id"] = job.id
+        raise refusal
+    content = service.files.read(job.result or "", f".{job.format}")
+    if content is None:
+        raise Unknown
+    return content
 
 
 def nobody() -> Response:
