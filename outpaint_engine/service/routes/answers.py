@@ -5,7 +5,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-__all__ = ["ANSWERS", "Credits", "Facts", "Metrics", "Picture", "Progress", "Result", "Status", "Submitted", "errors"]
+__all__ = [
+    "ANSWERS",
+    "RETRY_AFTER",
+    "Answers",
+    "Credits",
+    "Facts",
+    "Metrics",
+    "Picture",
+    "Progress",
+    "Result",
+    "Status",
+    "Submitted",
+    "errors",
+]
 
 
 class Submitted(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..refusals import Cancelled, InputRefused, InsufficientCredits, Refusal, TooCostly
-from .schema import RETRY_AFTER, Answers
+from .answers import RETRY_AFTER, Answers
 
 __all__ = ["Foreign"]
 
