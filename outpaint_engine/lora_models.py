@@ -87,7 +87,8 @@ class LoraModels:
 
     def __init__(self, engine_set: EngineSet, options: EngineOptions, loras: Loras) -> None:
         self._engine_set, self._options, self._most_bytes = engine_set, options, loras.most_bytes
-        self._files = loras.files()
+        self._allowed = loras.files()
+        self._files = dict(self._allowed)
         self._strengths: dict[str, float] = {}
         self._facts: dict[Path, _Facts] = {}
         self._kept: OrderedDict[_Key, tuple[Unet | TextEncoder, int]] = OrderedDict()
@@ -128,6 +129,7 @@ class LoraModels:
             if name not in self._strengths:
                 raise RequestError(f"No LoRA {name!r:.60} is loaded; {_listed(self._strengths)}.")
             self._strengths = {other: number for other, number in self._strengths.items() if other != name}
+            self._files = self._allowed | {other: self._files[other] for other in self._strengths}
 
     def models(self, base: Models, tags: Mapping[str, float], *, shallow: bool = False) -> Models:
         """`base` with every loaded LoRA merged in, and those that a prompt's `tags` name, at the tags' strengths.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..engine_set.weights import StoredWeight, read_weight
+from ..engine_set.weights import StoredWeight, read_stored
 from ..errors import AdapterError
 from ..tensors import Array
 from .lora import LayerChange
@@ -51,12 +51,13 @@ def merged(stored: Mapping[str, StoredWeight], changes: Changes) -> dict[str, Ar
                 f"{files[0]} changes {name!r}, whose numbers this engine set stores once for several layers. "
                 "Fold the LoRA in at export: `outpaint-export onnx SOURCE OUT --lora FILE`."
             )
-        total = read_weight(place).astype(np.float32)
+        total = read_stored(place).astype(np.float32, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
             for layers, strength in changes:
                 if name in layers:
-                    total += strength * layers[name].delta()
-            total = np.ascontiguousarray(total.T if place.transposed else total, place.dtype)
+                    change = strength * layers[name].delta()
+                    total += change.T if place.transposed else change
+            total = total.astype(place.dtype, copy=False)
         if not np.isfinite(total).all():
             raise AdapterError(
                 f"{' and '.join(map(str, files))} would bring {name!r} beyond {place.dtype}, in which this engine set "

@@ -18,7 +18,7 @@ from ..tensors import Array
 from .engine_set import EngineSet
 from .files import regular_file
 
-__all__ = ["WEIGHT_MAP", "StoredWeight", "read_weight", "stored_weights"]
+__all__ = ["WEIGHT_MAP", "StoredWeight", "read_stored", "read_weight", "stored_weights"]
 
 WEIGHT_MAP = "weights.json"
 ELEMENTS = ("float16", "float32")
@@ -72,12 +72,16 @@ def stored_weights(engine_set: EngineSet, part: str) -> Mapping[str, StoredWeigh
         ) from error
 
 
+def read_stored(stored: StoredWeight) -> Array:
+    """One weight as it is stored."""
+    return np.fromfile(
+        stored.file, np.dtype(stored.dtype).newbyteorder("<"), math.prod(stored.shape), offset=stored.offset
+    ).reshape(stored.shape)
+
+
 def read_weight(stored: StoredWeight) -> Array:
     """One weight as torch has it, in the element type that it is stored in."""
-    with stored.file.open("rb") as file:
-        file.seek(stored.offset)
-        content = file.read(stored.length)
-    numbers = np.frombuffer(content, np.dtype(stored.dtype).newbyteorder("<")).reshape(stored.shape)
+    numbers = read_stored(stored)
     return np.ascontiguousarray(numbers.T if stored.transposed else numbers)
 
 

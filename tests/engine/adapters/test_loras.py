@@ -245,6 +245,8 @@ def test_a_truncated_file_and_a_name_that_is_taken_are_refused(folder: Path, tmp
     assert pipe.load_lora(tmp_path / "ink.safetensors", name="tar") == "tar"
     with pytest.raises(RequestError, match="No LoRA 'ink' is loaded; it can be tar"):
         pipe.unload_lora("ink")
+    pipe.unload_lora("tar")
+    assert pipe.load_lora(lora_file(tmp_path / "other.safetensors", 6), name="tar") == "tar"
 
 
 def test_a_set_without_a_map_of_its_weights_says_how_to_get_one(tmp_path: Path, opened: Open) -> None:

@@ -15,13 +15,14 @@ from outpaint_engine import OutpaintPipeline
 from outpaint_engine.engines import find_backend
 
 from ...parity_cases import Case
-from ..tiny_models import save_checkpoint, sources, text_encoder, unet
+from ..tiny_models import sources, text_encoder, unet
 
 pytest.importorskip("peft", reason="peft is the reference")
 pytestmark = pytest.mark.export
 
 DEVICES = [name for name in ("ort-cpu", "openvino") if find_backend(name).probe().usable]
-REQUEST = Case(4, 1.0, 7.5, (64, 64), 6).request
+TINY = Path(__file__).parents[2] / "goldens" / "tiny-9"
+REQUEST = Case(9, 1.0, 7.5, (64, 64), 6).request
 RANK = 3
 KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "linear": {"unet": (".to_q.", ".to_out.0.", "ff.net.0.proj.", "time_emb_proj.")},
@@ -34,7 +35,7 @@ KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 def lora_file(path: Path, seed: int, *kinds: str) -> Path:
     """Random factors for every layer of these kinds, in the naming of kohya's trainers."""
     generator, tensors = torch.Generator().manual_seed(seed), {}
-    modules = {"unet": ("lora_unet_", unet(4)), "text_encoder": ("lora_te_text_model_", text_encoder())}
+    modules = {"unet": ("lora_unet_", unet(9)), "text_encoder": ("lora_te_text_model_", text_encoder())}
     for part, (prefix, module) in modules.items():
         ends = tuple(f"{end}weight" for kind in kinds for end in KINDS[kind].get(part, ()))
         for name, weight in module.named_parameters():
@@ -50,7 +51,7 @@ def lora_file(path: Path, seed: int, *kinds: str) -> Path:
 
 def painted_by_diffusers(folder: Path, files: Mapping[Path, float]) -> np.ndarray:
     """Latents of the tiny checkpoint with the files fused into it."""
-    pipe = reference_pipeline(sources(4, folder / "words"))
+    pipe = reference_pipeline(sources(9, folder / "words"))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
         for file in files:
@@ -67,17 +68,9 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny 4-channel checkpoint in float32."""
-    folder = tmp_path_factory.mktemp("exported")
-    assert main(["onnx", str(save_checkpoint(4, folder / "checkpoint")), str(folder / "set"), "--quick"]) == 0
-    return folder / "set"
-
-
-@pytest.fixture(scope="module")
-def pipes(exported: Path) -> Iterator[list[OutpaintPipeline]]:
-    """One on each backend that merges and is here."""
-    opened = [OutpaintPipeline.from_pretrained(exported, device=device) for device in DEVICES]
+def pipes() -> Iterator[list[OutpaintPipeline]]:
+    """The tiny 9-channel checkpoint, as it was exported for the goldens, on each backend that merges and is here."""
+    opened = [OutpaintPipeline.from_pretrained(TINY, device=device) for device in DEVICES]
     yield opened
     for pipe in opened:
         pipe.close()
@@ -111,13 +104,13 @@ def test_latents_equal_diffusers_with_fused_loras(case: str, pipes: list[Outpain
 
 
 def test_a_lora_folded_at_export_paints_what_one_merged_at_run_time_paints(
-    exported: Path, pipes: list[OutpaintPipeline], tmp_path: Path
+    checkpoint: Path, inpainting_set: Path, tmp_path: Path
 ) -> None:
     file = lora_file(tmp_path / "style.safetensors", 1, *KINDS)
-    folded = ["onnx", str(exported.parent / "checkpoint"), str(tmp_path / "set"), "--lora", f"{file}:0.8", "--quick"]
-    assert main(folded) == 0
-    for pipe in pipes:
-        with OutpaintPipeline.from_pretrained(tmp_path / "set", device=pipe.models.unet.engine.backend) as other:
-            expected = other(REQUEST).latents
-        pipe.load_lora(file, 0.8)
-        assert np.array_equal(pipe(REQUEST).latents, expected)
+    assert main(["onnx", str(checkpoint), str(tmp_path / "set"), "--lora", f"{file}:0.8", "--quick"]) == 0
+    for device in DEVICES:
+        with OutpaintPipeline.from_pretrained(tmp_path / "set", device=device) as pipe:
+            expected = pipe(REQUEST).latents
+        with OutpaintPipeline.from_pretrained(inpainting_set, device=device) as pipe:
+            pipe.load_lora(file, 0.8)
+            assert np.array_equal(pipe(REQUEST).latents, expected)
