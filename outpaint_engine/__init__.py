@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         OutpaintError,
         OutputError,
         RequestError,
+        SafetyError,
     )
     from .pipeline import OutpaintPipeline
     from .request import OutpaintRequest
@@ -52,6 +53,7 @@ _HOME = {
     "Placement": "canvas",
     "Progress": "run",
     "RequestError": "errors",
+    "SafetyError": "errors",
     "SharedPipeline": "shared",
     "plan": "canvas",
 }
@@ -74,6 +76,7 @@ __all__ = [
     "Placement",
     "Progress",
     "RequestError",
+    "SafetyError",
     "SharedPipeline",
     "__version__",
     "plan",

@@ -8,6 +8,7 @@
     ├── BackendUnavailable   the device or runtime asked for cannot be used here
     ├── EngineError          an engine failed while it ran
     ├── OutputError          the result cannot be written
+    ├── SafetyError          what was painted is refused, as the request asks
     └── NumericalError       an engine answered with NaN or infinity
 
 Each message says what failed, what was expected and what to do next.
@@ -23,6 +24,7 @@ __all__ = [
     "OutpaintError",
     "OutputError",
     "RequestError",
+    "SafetyError",
 ]
 
 
@@ -56,6 +58,10 @@ class EngineError(OutpaintError):
 
 class OutputError(OutpaintError):
     """The result cannot be written: no permission, no space, no such folder."""
+
+
+class SafetyError(OutpaintError):
+    """The safety checker flagged a picture, and the request asks to refuse such ones."""
 
 
 class NumericalError(OutpaintError):

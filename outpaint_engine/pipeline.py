@@ -18,8 +18,9 @@ from .errors import AdapterError, EngineSetError, RequestError
 from .lora_models import LoraModels, Loras
 from .prompts import lora_tags
 from .request import OutpaintRequest, all_names
-from .run import OutpaintResult, OutpaintRun, StraightRun
+from .run import CheckedRun, OutpaintResult, OutpaintRun, StraightRun
 from .run.place import Placed, place
+from .safety import SafetyChecker
 from .shapes import shapes_to_prepare
 from .window import WindowedRun, cropped, inside, window_of
 
@@ -42,7 +43,8 @@ class OutpaintPipeline:
     """An engine set ready to run. Use it as a context manager, or `close` it.
 
     `max_batch` bounds how many pictures of a request share a UNet call; see `run.pictures_per_call`. `options` are how
-    its engines were loaded, `loras` which LoRAs prompts may name.
+    its engines were loaded, `loras` which LoRAs prompts may name; `safety_checker` is by default the engine set's,
+    loaded when it is first asked for.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class OutpaintPipeline:
         max_batch: int | None = None,
         options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
         loras: Loras | LoraModels = Loras(),  # noqa: B008 - frozen
+        safety_checker: SafetyChecker | None = None,
     ) -> None:
         channels = models.engine_set.unet_channels
         if channels not in (4, 9):
@@ -59,7 +62,7 @@ class OutpaintPipeline:
         if max_batch is not None and max_batch < 1:
             raise RequestError(f"max_batch must be a whole number from 1, not {max_batch}.")
         self.models, self.max_batch = models, max_batch
-        self._options, self._adding = options, threading.Lock()
+        self._options, self._adding, self.safety_checker = options, threading.Lock(), safety_checker
         self._loras = loras if isinstance(loras, LoraModels) else LoraModels(models.engine_set, options, loras)
 
     @classmethod
@@ -105,7 +108,13 @@ class OutpaintPipeline:
 
     def with_models(self, models: Models) -> Self:
         """A pipeline over these models, which are this one's in other hands, with the same options and LoRAs."""
-        return type(self)(models, max_batch=self.max_batch, options=self._options, loras=self._loras)
+        return type(self)(
+            models,
+            max_batch=self.max_batch,
+            options=self._options,
+            loras=self._loras,
+            safety_checker=self.safety_checker,
+        )
 
     def __call__(self, request: OutpaintRequest | None = None, **fields: Any) -> OutpaintResult:
         """Run a request, or the one that `OutpaintRequest.placed` makes of `fields`, to its end."""
@@ -130,6 +139,11 @@ class OutpaintPipeline:
             raise RequestError("A LoRA is named in the prompt, not in the negative prompt: move the tag there.")
         if tags:
             request = dataclasses.replace(request, prompt=text)
+        checker = None if request.safety == "off" else self.load_safety_checker()
+        run = self._unchecked(request, tags)
+        return run if checker is None else CheckedRun(run, checker, refuse=request.safety == "refuse")
+
+    def _unchecked(self, request: OutpaintRequest, tags: Mapping[str, float]) -> OutpaintRun:
         placed = place(request)
         shallow = request.chosen_reuse.method == SHALLOW
         if shallow:
@@ -218,11 +232,25 @@ class OutpaintPipeline:
                 loading = Loading(engine_set, "unet", self._options, graph=SHALLOW)
                 self.models = self.models.with_engines({SHALLOW: find_backend(unet.backend).load(loading)})
 
+    def load_safety_checker(self) -> SafetyChecker:
+        """The set's safety checker, loaded by the first run that asks for it, or now.
+
+        Raises:
+            RequestError: the set has none; the message has the command that makes it.
+        """
+        with self._adding:
+            if self.safety_checker is None:
+                backend = self.models.unet.engine.backend
+                self.safety_checker = SafetyChecker.open(self.models.engine_set, backend, self._options)
+            return self.safety_checker
+
     def close(self) -> None:
         """Free the engines."""
         for engine in self.models.engines.values():
             engine.close()
         self._loras.close()
+        if self.safety_checker is not None:
+            self.safety_checker.close()
 
     def __enter__(self) -> Self:
         """Return the pipeline."""

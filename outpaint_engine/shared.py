@@ -22,6 +22,7 @@ from .machine import usable_cores
 from .pipeline import OutpaintPipeline
 from .request import OutpaintRequest
 from .run import OutpaintResult, OutpaintRun, pictures_per_call
+from .safety import SafetyChecker
 from .tensors import Array
 
 __all__ = ["SharedPipeline"]
@@ -131,6 +132,10 @@ class SharedPipeline:
         """Paint without it; see `OutpaintPipeline.unload_lora`."""
         self._loaded[0].unload_lora(name)
 
+    def load_safety_checker(self) -> SafetyChecker:
+        """Load the set's safety checker now; see `OutpaintPipeline.load_safety_checker`."""
+        return self._shared.load_safety_checker()
+
     def warm_up(self, side: int) -> None:
         """Run one step on grey on whatever is loaded, which also shows whether the engines work.
 
@@ -145,6 +150,8 @@ class SharedPipeline:
         """Free the engines."""
         for pipeline in self._loaded:
             pipeline.close()
+        if self._shared.safety_checker is not None:
+            self._shared.safety_checker.close()
 
     def __enter__(self) -> Self:
         """Return the pipeline."""

@@ -11,6 +11,7 @@ from outpaint_engine import FunctionEngine, OutpaintPipeline
 from outpaint_engine.components import Models, TextEncoder, Unet, VaeDecoder, VaeEncoder
 from outpaint_engine.engine_set import EngineSet
 from outpaint_engine.prompts import Prompts
+from outpaint_engine.safety import SafetyChecker
 
 SD15_SCHEDULER = {
     "beta_start": 0.00085,
@@ -67,6 +68,7 @@ def toy_pipeline(
     unet: Callable[..., dict[str, np.ndarray]] = toy_unet,
     text: FunctionEngine | None = None,
     tokens: int | str = "tokens",
+    safety_checker: SafetyChecker | None = None,
 ) -> OutpaintPipeline:
     """A pipeline whose parts are a few lines of numpy; `unet` and `text` replace one.
 
@@ -104,7 +106,8 @@ def toy_pipeline(
             Unet(denoising),
             VaeEncoder(encoder, 1.0),
             VaeDecoder(decoder, 1.0),
-        )
+        ),
+        safety_checker=safety_checker,
     )
 
 

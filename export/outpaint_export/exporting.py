@@ -7,25 +7,36 @@ recorded, exported and dropped before its graph is run.
 import gc
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import diffusers
+from safetensors.torch import save
 
 from outpaint_engine.components import ADDED_WORDS
 from outpaint_engine.engine_set import EngineSet
+from outpaint_engine.safety.checker import CONCEPTS, PREPARATION
 from outpaint_engine.samplers import scheduler_of
 
 from .errors import SourceError
 from .graphs.conversion import OPSET, Precision, convert, named_weights
 from .graphs.forms import ONE_KERNEL, Form, write_forms
-from .graphs.modules import FACTOR, PartGraph, TextEncoderGraph, UnetGraph, VaeDecoderGraph, VaeEncoderGraph
+from .graphs.modules import (
+    FACTOR,
+    PartGraph,
+    SafetyCheckerGraph,
+    TextEncoderGraph,
+    UnetGraph,
+    VaeDecoderGraph,
+    VaeEncoderGraph,
+)
 from .layout import MODEL_FILE, PIPELINES
 from .manifest import PartFacts, write_manifest
 from .parity.graphs import BOUNDS, Reference, compare, compare_shallow, compare_words
 from .parity.recording import record
 from .sources.checkpoint import Sources, check_text_encoder, check_unet, check_vae
+from .sources.safety import CHECKER, check_safety_checker
 from .sources.tokenizer_files import write_tokenizer
 from .staging import staged
 
@@ -68,14 +79,21 @@ def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOpt
         parts: dict[str, PartFacts] = {}
         for part, load in _loaders(sources).items():
             options.report(part, "load")
-            forms, references = _write_graphs(load, folder / part, options)
+            of_part = _options_of(part, options)
+            forms, references = _write_graphs(load, folder / part, of_part)
             gc.collect()
             options.report(part, "check")
-            parity = {form.file: _parity(folder / part, form, references, options) for form in forms}
-            parts[part] = PartFacts(forms, options.precision, parity)
+            parity = {form.file: _parity(folder / part, form, references, of_part) for form in forms}
+            parts[part] = PartFacts(forms, of_part.precision, parity)
         _write_configs(sources, folder)
         write_manifest(folder, asdict(sources.origin), parts)
     return EngineSet.open(out)
+
+
+def _options_of(part: str, options: ExportOptions) -> ExportOptions:
+    """One call a picture is not worth half a number's digits where a threshold decides."""
+    computes_in_half = options.precision == "fp16"
+    return replace(options, precision="fp16-weights") if part == CHECKER and computes_in_half else options
 
 
 def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
@@ -99,12 +117,21 @@ def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
         check_vae(module)
         return module
 
-    return {
+    loaders = {
         "text_encoder": text_encoder,
         "unet": unet,
         "vae_encoder": lambda: VaeEncoderGraph(vae()),
         "vae_decoder": lambda: VaeDecoderGraph(vae()),
     }
+    if (safety := sources.safety_checker) is None:
+        return loaders
+
+    def safety_checker() -> PartGraph:
+        module: Any = safety.load()
+        check_safety_checker(module, safety.preparation)
+        return SafetyCheckerGraph(module)
+
+    return {**loaders, CHECKER: safety_checker}
 
 
 def _write_graphs(
@@ -114,6 +141,8 @@ def _write_graphs(
     graph = load().eval().float()
     folder.mkdir()
     _write_json(folder / "config.json", graph.config)
+    if isinstance(graph, SafetyCheckerGraph):
+        (folder.parent / CONCEPTS).write_bytes(save(graph.concepts))
     try:
         references = record(graph, () if options.quick else _sides(folder.parent))
     except (RuntimeError, ValueError, IndexError, TypeError) as error:  # whatever torch meets in a strange architecture
@@ -123,7 +152,9 @@ def _write_graphs(
         ) from error
     options.report(graph.part, "export")
     model = convert(graph, options.precision, options.opset)
-    return write_forms(model, folder, graph.part, named_weights(model, graph)), references
+    # What a LoRA may change has to be found, number by number.
+    names = None if graph.part == CHECKER else named_weights(model, graph)
+    return write_forms(model, folder, graph.part, names), references
 
 
 def _sides(folder: Path) -> tuple[int, ...]:
@@ -157,6 +188,9 @@ def _write_configs(sources: Sources, folder: Path) -> None:
     if "_use_default_values" in scheduler:
         # diffusers lists them in an order of its own each time, and exporting again should give the same files.
         scheduler["_use_default_values"] = sorted(scheduler["_use_default_values"])
+    if sources.safety_checker is not None:
+        (folder / PREPARATION).parent.mkdir()
+        _write_json(folder / PREPARATION, sources.safety_checker.preparation)
     (folder / "scheduler").mkdir()
     _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
     _write_json(
@@ -169,6 +203,7 @@ def _write_configs(sources: Sources, folder: Path) -> None:
             "tokenizer": ["transformers", "CLIPTokenizer"],
             "unet": ["diffusers", "UNet2DConditionModel"],
             "vae": ["diffusers", "AutoencoderKL"],
+            # Its graph is for this program alone: Optimum and diffusers would look for torch's weights.
             "safety_checker": [None, None],
             "feature_extractor": [None, None],
             "requires_safety_checker": False,

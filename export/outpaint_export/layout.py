@@ -20,6 +20,7 @@ LATENTS = {0: "batch_size", 2: "latent_height", 3: "latent_width"}
 ENCODED = {0: "batch_size", 2: "height / 8", 3: "width / 8"}
 DECODED = {0: "batch_size", 2: "latent_height * 8", 3: "latent_width * 8"}
 """Formulas over the names of the inputs' axes, by which Optimum finds the size of an output before it is computed."""
+ROWS = {0: "batch_size"}
 TOKENS = {0: "batch_size", 1: "sequence_length"}
 
 
@@ -38,4 +39,5 @@ GRAPHS = {
     ),
     "vae_encoder": GraphNames({"sample": PIXELS}, {"latent_parameters": ENCODED}),
     "vae_decoder": GraphNames({"latent_sample": LATENTS}, {"sample": DECODED}),
+    "safety_checker": GraphNames({"clip_input": ROWS}, {"image_embeds": ROWS}),
 }

@@ -29,6 +29,8 @@ from outpaint_engine.engine_set import (
 )
 from outpaint_engine.engine_set.weights import WEIGHT_MAP
 from outpaint_engine.errors import EngineSetError
+from outpaint_engine.safety.checker import CONCEPTS, PREPARATION
+from outpaint_engine.safety.checker import PART as CHECKER
 
 from .graphs.forms import Form
 from .layout import GRAPHS, MODEL_FILE
@@ -67,10 +69,11 @@ class PartFacts:
 def write_manifest(folder: Path, source: Mapping[str, Any], parts: Mapping[str, PartFacts]) -> EngineSet:
     """Write the manifest of `folder`, which has none yet, and open the set with it.
 
-    `source` holds name, revision, license and whether it is synthetic; `parts` what is known of each part.
+    `source` holds name, revision, license and whether it is synthetic; `parts` what is known of each part, in the order
+    in which the manifest names them.
     """
     plain = opened_by_configs(folder)
-    artifacts = [_artifact(folder, part, form, parts[part]) for part in PARTS for form in parts[part].forms]
+    artifacts = [_artifact(folder, part, form, facts) for part, facts in parts.items() for form in facts.forms]
     content = {
         "format_version": FORMAT_VERSION,
         "source": dict(source),
@@ -151,7 +154,8 @@ def check_graph(folder: Path, part: str, channels: int) -> None:
 def _config_files(folder: Path) -> list[str]:
     """The files beside the graphs that belong to the set, relative to `folder`."""
     optional = ["model_index.json", *(f"tokenizer/{name}" for name in TOKENIZER_FILES)]
-    optional += [f"{part}/{name}" for part in PARTS for name in ("config.json", WEIGHT_MAP)]
+    optional += [f"{part}/{name}" for part in (*PARTS, CHECKER) for name in ("config.json", WEIGHT_MAP)]
+    optional += [CONCEPTS, PREPARATION]
     found = [FILES[1], *(relative for relative in optional if (folder / relative).exists())]
     if not {"tokenizer/tokenizer.json", "tokenizer/vocab.json"} & set(found):
         raise EngineSetError(f"{folder} has no tokenizer. Copy the `tokenizer` folder of the checkpoint into it.")

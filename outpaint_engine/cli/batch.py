@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..batch import Job, folder_jobs, lines_jobs
 from ..canvas import WAYS, way_of
 from ..engines import EngineOptions
-from ..errors import ImageError, NumericalError, RequestError
+from ..errors import ImageError, NumericalError, RequestError, SafetyError
 from ..images import FORMATS, open_picture, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
@@ -153,7 +153,7 @@ def _paint(pipe: OutpaintPipeline, waiting: list[tuple[Job, dict[str, Any]]], fi
                 if job.flaw:
                     raise RequestError(job.flaw)
                 notes = _painted(pipe, job, fields, files)
-            except (ImageError, NumericalError, RequestError) as error:
+            except (ImageError, NumericalError, RequestError, SafetyError) as error:
                 outcome.failed[str(job.target)] = str(error)
                 tqdm.write(f"{job.image}: {error}", file=sys.stderr)
                 continue
@@ -178,4 +178,4 @@ def _painted(pipe: OutpaintPipeline, job: Job, fields: dict[str, Any], files: Fi
         pass
     contents = files_of(request, run.result, original, suffix, metadata=files.metadata)
     write_all(dict(zip(numbered(job.target, request.num_images), contents, strict=True)))
-    return run.notes
+    return run.result.notes

@@ -158,7 +158,10 @@ class Keyframes:
                 placed = self._hops.options(self._prompts, self._stated["seed"], number)
                 image = open_picture(str(self.file(number - 1)))
                 request = OutpaintRequest.placed(image=image, **self._stated | placed)
-                (content,) = files_of(request, pipe(request), None, ".png", metadata=True)
+                result = pipe(request)
+                if any(each.flagged for each in result.safety):
+                    tqdm.write(f"Note: keyframe {number}: {result.notes[-1]}", file=sys.stderr)
+                (content,) = files_of(request, result, None, ".png", metadata=True)
                 write_all({self.file(number): content})
 
 

@@ -11,7 +11,7 @@ from ..canvas import ANCHORS, WAYS, Placement, way_of
 from ..denoise import Reuse
 from ..engines.base import PRECISIONS
 from ..errors import RequestError
-from ..request import Detail
+from ..request import SAFETY, Detail
 
 if TYPE_CHECKING:
     from ..pipeline import OutpaintPipeline
@@ -184,6 +184,13 @@ def _sampler_options(command: Command) -> Command:
         click.option("--num-images", type=int, default=1, show_default=True, help="Seeds count up from --seed."),
         click.option("--infill", default="auto", show_default=True, help="auto, edge, noise or grey."),
         click.option("--color-match/--no-color-match", default=True, help="Match colours at the seam. [on]"),
+        click.option(
+            "--safety",
+            type=click.Choice(SAFETY),
+            default="off",
+            show_default=True,
+            help="Let the engine set's safety checker look at what was painted: flag it, or refuse it.",
+        ),
     ]
     return _added(command, options)
 

@@ -93,6 +93,8 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
         for note in started.notes:
             click.echo(f"Note: {note}", err=True)
         result = _with_progress(started, quiet)
+    for note in result.notes[len(started.notes) :]:
+        click.echo(f"Note: {note}", err=True)
     contents = files_of(request, result, original, suffix, metadata=metadata)
     if target == "-":
         sys.stdout.buffer.write(contents[0])
@@ -199,6 +201,7 @@ def _report(result: OutpaintResult) -> dict[str, Any]:
             "total": result.timings.total,
         },
         "quality": [dataclasses.asdict(quality) for quality in result.quality],
+        "safety": [dataclasses.asdict(each) for each in result.safety],
         "notes": list(result.notes),
     }
 

@@ -20,8 +20,9 @@ from .checks import check_canvas_side, check_interval, check_number, check_one_o
 from .detail import MAX_STRAIGHT_SIDE, Detail
 from .keywords import check_names
 
-__all__ = ["MAX_SEED", "SPEEDS", "OutpaintRequest", "all_names"]
+__all__ = ["MAX_SEED", "SAFETY", "SPEEDS", "OutpaintRequest", "all_names"]
 
+SAFETY = ("off", "flag", "refuse")
 MAX_CANVAS = 200_000_000
 MAX_SEED = 2**63 - 1
 SPEEDS: Mapping[str, Mapping[str, Any]] = {
@@ -104,6 +105,9 @@ class OutpaintRequest:
     # The canvas before and after the model.
     infill: str = "auto"
     color_match: bool = True
+    safety: str = "off"
+    """Whether the engine set's safety checker looks at what was painted: not ("off"), to "flag" it in the result, or to
+    "refuse" it."""
 
     def __new__(cls, *_: Any, **fields: Any) -> Self:
         """Check the names, which the message of a TypeError would leave without advice."""
@@ -193,6 +197,7 @@ class OutpaintRequest:
         check_whole("num_images", self.num_images, 1, 64)
         check_whole("seed + num_images - 1", self.seed + self.num_images - 1, -1, MAX_SEED)
         check_one_of("infill", self.infill, ("auto", *INFILLS))
+        check_one_of("safety", self.safety, SAFETY)
 
     @property
     def chosen_scheduler(self) -> Scheduler | None:

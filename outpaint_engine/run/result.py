@@ -12,6 +12,7 @@ from ..canvas import CanvasPlan, QualityReport
 from ..components import VaeDecoder
 from ..errors import OutpaintError
 from ..images import to_image
+from ..safety import SafetyReport
 from ..samplers import Step
 from ..tensors import Array
 from ..timing import Timings
@@ -27,7 +28,7 @@ class OutpaintResult:
     """What a run gives back; `images`, `seeds` and `quality` have one entry a picture.
 
     `latents` are the final ones, float32 (num_images, 4, h, w), before decoding; `engine_set` is the SHA-256
-    of the set's manifest, empty where it has none.
+    of the set's manifest, empty where it has none. `safety` has one entry a picture where the request asks for it.
     """
 
     images: "list[Image]"
@@ -44,6 +45,7 @@ class OutpaintResult:
     noise: str
     scheduler: str
     loras: tuple[UsedLora, ...] = ()
+    safety: tuple[SafetyReport, ...] = ()
 
     @property
     def seed(self) -> int:

@@ -81,7 +81,8 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
 
 
 def _service(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> Service:
-    metrics, painter = Metrics(), Painter(model, SPARE_PLACES * configuration.workers, configuration.metadata)
+    spare = SPARE_PLACES * configuration.workers
+    metrics, painter = Metrics(), Painter(model, spare, configuration.metadata, configuration.safety)
     decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
     memory = Memory(store) if store.alone else None
     return Service(

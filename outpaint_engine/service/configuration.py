@@ -64,6 +64,8 @@ class Configuration(BaseModel):
     """Whether `image` may be an address that the service fetches."""
     metadata: Flag = True
     """Whether a result's file says that a model painted it, and on which request."""
+    safety: Literal["off", "flag", "refuse"] = "off"
+    """Whether the engine set's safety checker looks at every result: to say in a header what it found, or to fail."""
 
     # What a picture may weigh, checked in this order and before each is read or decoded.
     max_body_bytes: Whole = 24 * 2**20

@@ -33,11 +33,15 @@ class Painter:
     """Runs orders on a model that several threads share; the model stays the caller's to close.
 
     `standing_still` is how many runs may be open beside those that go on; `metadata` says whether a result carries
-    where it is from.
+    where it is from; `safety` is every request's.
     """
 
-    def __init__(self, model: SharedPipeline, standing_still: int = 0, metadata: bool = True) -> None:
-        self._model, self._metadata = model, metadata
+    def __init__(
+        self, model: SharedPipeline, standing_still: int = 0, metadata: bool = True, safety: str = "off"
+    ) -> None:
+        self._model, self._metadata, self._safety = model, metadata, safety
+        if safety != "off":
+            model.load_safety_checker()
         if standing_still:
             model.allow(standing_still)
 
@@ -51,11 +55,12 @@ class Painter:
         Raises:
             RequestError: the order cannot be run.
             ImageError: the picture cannot be opened.
+            SafetyError: what was painted is refused.
         """
         began = time.perf_counter()
         wanted = dict(fields)
         crop = wanted.pop("crop", None)
-        request = OutpaintRequest(image=picture, **wanted)
+        request = OutpaintRequest(image=picture, safety=self._safety, **wanted)
         with self._model.steps(request) as run:
             yield from run
         result = run.result
@@ -80,6 +85,7 @@ def _report(result: OutpaintResult) -> bytes:
     """What was measured on the picture, and what a person should know of it, as JSON."""
     facts = {
         "quality": dataclasses.asdict(result.quality[0]),
+        "safety": [dataclasses.asdict(each) for each in result.safety],
         "notes": list(result.notes),
         "seed": result.seed,
         "timings": result.timings.stages | {"steps": result.timings.steps},

@@ -9,6 +9,7 @@ __all__ = [
     "AccountQueueFull",
     "Broken",
     "Cancelled",
+    "Flagged",
     "FramedTwice",
     "HasEnded",
     "InputRefused",
@@ -167,6 +168,12 @@ class IntakeFull(Refusal):
     status, label, says = 503, "intake_full", "Too many requests are being taken in; try again soon."
 
 
+class Flagged(Refusal):
+    """The safety checker flagged what was painted."""
+
+    status, label = 406, "safety"
+
+
 class TookTooLong(Refusal):
     """A v1 request whose run was given up."""
 
@@ -181,6 +188,11 @@ class Unwritable(Refusal):
 
 def failed_job(reason: str | None, sentence: str, retry_after: int) -> Refusal:
     """What v1 answers for a FAILED job."""
-    kinds: dict[str | None, type[Refusal]] = {"input": InputRefused, "cancelled": Cancelled, "timeout": TookTooLong}
+    kinds: dict[str | None, type[Refusal]] = {
+        "input": InputRefused,
+        "cancelled": Cancelled,
+        "timeout": TookTooLong,
+        "safety": Flagged,
+    }
     kind = kinds.get(reason, Broken)
     return kind(sentence=sentence, retry_after=retry_after if kind is TookTooLong else None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import ImageError, OutputError, RequestError
+from ..errors import ImageError, OutputError, RequestError, SafetyError
 from .bell import Bell
 from .configuration import Configuration
 from .failures import record_failure
@@ -142,6 +142,8 @@ class Workers:
             self.last_run_fine = self.last_run_fine or outcome == "completed"
         except (RequestError, ImageError) as error:
             outcome = self._failed(claim, "input", str(error))
+        except SafetyError as error:
+            outcome = self._failed(claim, "safety", str(error))
         except (SQLAlchemyError, OSError, OutputError):
             raise
         except Exception as error:
@@ -177,7 +179,8 @@ class Workers:
                 if self._stopping.is_set():
                     self._leases.give_back(claim)
                     return "given back"
-                if preview_asked:
+                # A picture that may be refused is not shown before.
+                if preview_asked and self._configuration.safety != "refuse":
                     self._leases.show(claim, thumbnail(progress))
                 self.bell.step(claim.job.id)
                 if is_guest:

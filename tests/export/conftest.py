@@ -32,10 +32,11 @@ def quiet_libraries() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny 9-channel checkpoint as a diffusers folder; not to be changed."""
+    """A tiny 9-channel checkpoint as a diffusers folder, with a safety checker; not to be changed."""
+    from .safety.tiny_checker import save_safety_checker
     from .tiny_models import save_checkpoint
 
-    return save_checkpoint(9, tmp_path_factory.mktemp("checkpoint") / "tiny-inpainting")
+    return save_safety_checker(save_checkpoint(9, tmp_path_factory.mktemp("checkpoint") / "tiny-inpainting"))
 
 
 @pytest.fixture(scope="session")

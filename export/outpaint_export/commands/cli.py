@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 cannot be written, 2 usage, 3 extra `export` missing, 4 br
 refused, 130 interrupted.
 """
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,13 @@ def commands() -> None:
 @click.option(
     "--lora", multiple=True, metavar="FILE[:STRENGTH]", help="Fold a LoRA into the weights; may be given again. [:1]"
 )
+@click.option(
+    "--safety-checker",
+    default="own",
+    show_default=True,
+    metavar="own|none|SOURCE",
+    help="The checkpoint's, where it has one; none; or that of another folder or hub id.",
+)
 @QUICK
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
 def onnx_command(source: str, out: Path, **given: Any) -> None:
@@ -67,6 +75,7 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
     from ..exporting import ExportOptions, export_parts
     from ..sources.adapted import with_loras
     from ..sources.opening import open_source, silence_libraries
+    from ..sources.safety import open_safety_checker
 
     silence_libraries()
     loras = [_lora(text) for text in given["lora"]]
@@ -74,6 +83,8 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
         sources = open_source(source, given["revision"], given["tokenizer"])
         if loras:
             sources = with_loras(sources, loras)
+        safety_checker = open_safety_checker(given["safety_checker"], source, given["revision"])
+        sources = dataclasses.replace(sources, safety_checker=safety_checker)
         options = ExportOptions(given["precision"], given["opset"], given["overwrite"], report, given["quick"])
         engines = export_parts(sources, out, options)
     summarise(engines)
@@ -158,7 +169,10 @@ def progress() -> Iterator[Callable[[str, str], None]]:
     with tqdm(total=len(PARTS) * len(STAGES), disable=not sys.stderr.isatty(), unit="stage", leave=False) as bar:
 
         def report(part: str, stage: str) -> None:
-            bar.update(PARTS.index(part) * len(STAGES) + STAGES.index(stage) - bar.n)
+            if part not in PARTS and stage == STAGES[0]:
+                bar.total += len(STAGES)
+            begun = PARTS.index(part) * len(STAGES) if part in PARTS else bar.total - len(STAGES)
+            bar.update(begun + STAGES.index(stage) - bar.n)
             bar.set_description(f"{STAGE_WORDS[stage]} {part}")
 
         yield report

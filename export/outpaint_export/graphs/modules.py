@@ -1,4 +1,4 @@
-"""The four graphs of an engine set as torch modules: plain tensors in, one plain tensor out, no random numbers.
+"""The graphs of an engine set as torch modules: plain tensors in, one plain tensor out, no random numbers.
 
 `timestep` is a vector with one entry for each row, so that rows at different steps can share a call, and float32,
 so that samplers may look between two timesteps. Scaling of latents stays outside the graphs. Nothing here knows
@@ -12,12 +12,22 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from outpaint_engine.safety.concepts import TENSORS
+
 from ..layout import CLIP_SKIP, GRAPHS, TOKENS, GraphNames
 
-__all__ = ["PartGraph", "TextEncoderGraph", "UnetGraph", "VaeDecoderGraph", "VaeEncoderGraph"]
+__all__ = [
+    "PartGraph",
+    "SafetyCheckerGraph",
+    "TextEncoderGraph",
+    "UnetGraph",
+    "VaeDecoderGraph",
+    "VaeEncoderGraph",
+]
 
 TIMESTEPS = 1000
 FACTOR = 8
@@ -233,6 +243,42 @@ class VaeDecoderGraph(PartGraph):
     def config(self) -> Mapping[str, Any]:
         """The AutoencoderKL's configuration."""
         return _configuration(self.vae)
+
+
+class SafetyCheckerGraph(PartGraph):
+    """`clip_input` (batch, 3, side, side) -> `image_embeds` (batch, width), both float32.
+
+    The concepts that the embeddings are compared with stay outside the graph, in `concepts`.
+    """
+
+    part = "safety_checker"
+    used = ("safety_checker.vision_model.", "safety_checker.visual_projection.")
+
+    def __init__(self, safety_checker: StableDiffusionSafetyChecker) -> None:
+        super().__init__()
+        self.safety_checker = safety_checker
+
+    def forward(self, clip_input: Tensor) -> Tensor:
+        """Embeddings of a batch of pictures in the space that CLIP shares with texts."""
+        pooled = self.safety_checker.vision_model(clip_input).pooler_output
+        embeddings: Tensor = self.safety_checker.visual_projection(pooled)
+        return embeddings
+
+    def feeds(self) -> list[tuple[Tensor, ...]]:
+        """Pictures of the one size that it takes."""
+        vision, generator = self.safety_checker.config.vision_config, _generator()
+        size = int(vision.num_channels), int(vision.image_size), int(vision.image_size)
+        return [(torch.randn(batch, *size, generator=generator),) for batch in (2, 1)]
+
+    @property
+    def concepts(self) -> dict[str, Tensor]:
+        """Embeddings and thresholds, under their names in a checkpoint, in float32."""
+        return {name: getattr(self.safety_checker, name).detach().float() for name in TENSORS}
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The CLIPConfig."""
+        return {key: value for key, value in self.safety_checker.config.to_dict().items() if key not in LOCAL_KEYS}
 
 
 def _configuration(module: UNet2DConditionModel | AutoencoderKL) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .weights import Stored, stored_under
 
 __all__ = ["torch_names", "without_module"]
 
-MODULES = re.compile(r"^(text_encoder|unet|vae)\.")
+MODULES = re.compile(r"^(text_encoder|unet|vae|safety_checker)\.")
 """The attribute that a part's module has inside `modules`."""
 TEXT_MODEL = re.compile(r"^text_model\.")
 """Older versions of transformers keep CLIP's text transformer under this name, newer ones do not."""

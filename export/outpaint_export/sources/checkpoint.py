@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..errors import SourceError
 
-__all__ = ["Origin", "Sources", "check_text_encoder", "check_unet", "check_vae"]
+__all__ = ["Origin", "SafetySource", "Sources", "check_text_encoder", "check_unet", "check_vae"]
 
 LATENT_CHANNELS = 4
 COLOURS, LATENT_FACTOR = 3, 8
@@ -48,12 +48,20 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class SafetySource:
+    """A function that loads a safety checker, and the content of its `preprocessor_config.json`."""
+
+    load: Callable[[], nn.Module]
+    preparation: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Sources:
     """One checkpoint: a function for each module, the scheduler's configuration, the tokenizer, the origin.
 
     A function is called once for each graph that is made of its module (twice for the VAE) and its result is
     dropped before the next one is called, so a checkpoint larger than memory allows at once can be exported.
-    Modules are used in float32 and in eval mode.
+    Modules are used in float32 and in eval mode. `safety_checker` is None where the set is to have none.
     """
 
     text_encoder: Callable[[], nn.Module]
@@ -62,6 +70,7 @@ class Sources:
     scheduler: Mapping[str, Any]
     tokenizer: CLIPTokenizer
     origin: Origin
+    safety_checker: SafetySource | None = None
 
     @classmethod
     def of_modules(

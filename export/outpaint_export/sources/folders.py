@@ -17,7 +17,17 @@ from ..errors import SourceError
 from .checkpoint import Origin, Sources
 from .tokenizer_files import read_tokenizer
 
-__all__ = ["PARTS", "PICKLES", "PICKLE_REFUSED", "chosen_variant", "open_folder", "stored_variants"]
+__all__ = [
+    "PARTS",
+    "PICKLES",
+    "PICKLE_REFUSED",
+    "chosen_variant",
+    "load_module",
+    "open_folder",
+    "read_json",
+    "stored_variants",
+    "variant_of",
+]
 
 PICKLES = (".ckpt", ".bin", ".pt", ".pth")
 PICKLE_REFUSED = (
@@ -48,14 +58,14 @@ def open_folder(folder: Path, origin: Origin) -> Sources:
             f"{folder} is exported already. Use `outpaint-export adopt {folder}` to write its manifest, "
             "or give the checkpoint that it was made from."
         )
-    variants = {part: _variant(folder, part) for part in PARTS}
+    variants = {part: variant_of(folder, part) for part in PARTS}
     unusual = sorted({variant for variant in variants.values() if variant and variant not in USUAL_VARIANTS})
     if unusual:
         origin = replace(origin, name=f"{origin.name} ({', '.join(unusual)} weights)")
     return Sources(
-        text_encoder=lambda: _load(CLASSES["text_encoder"], folder / "text_encoder", variants["text_encoder"]),
-        unet=lambda: _load(CLASSES["unet"], folder / "unet", variants["unet"]),
-        vae=lambda: _load(CLASSES["vae"], folder / "vae", variants["vae"]),
+        text_encoder=lambda: load_module(CLASSES["text_encoder"], folder / "text_encoder", variants["text_encoder"]),
+        unet=lambda: load_module(CLASSES["unet"], folder / "unet", variants["unet"]),
+        vae=lambda: load_module(CLASSES["vae"], folder / "vae", variants["vae"]),
         scheduler=_scheduler(folder),
         tokenizer=read_tokenizer(folder / "tokenizer"),
         origin=origin,
@@ -64,8 +74,8 @@ def open_folder(folder: Path, origin: Origin) -> Sources:
 
 def _scheduler(folder: Path) -> dict[str, Any]:
     """The scheduler's configuration, of the class that model_index.json names, if it names one, as in diffusers."""
-    config, index = _read_json(folder / "scheduler" / "scheduler_config.json"), folder / "model_index.json"
-    named = _read_json(index).get("scheduler") if index.is_file() else None
+    config, index = read_json(folder / "scheduler" / "scheduler_config.json"), folder / "model_index.json"
+    named = read_json(index).get("scheduler") if index.is_file() else None
     return config | {"_class_name": named[1]} if isinstance(named, list) and len(named) == 2 else config
 
 
@@ -102,10 +112,10 @@ def chosen_variant(part: str, variants: Mapping[str, Any]) -> str:
     )
 
 
-def _variant(folder: Path, part: str) -> str | None:
+def variant_of(folder: Path, part: str, parts: Mapping[str, tuple[str, str, str]] = PARTS) -> str | None:
     """The variant of a part's weights to read, None for the plain one, after a look at what the part is."""
-    weights, key, expected = PARTS[part]
-    kind = _read_json(folder / part / "config.json").get(key)
+    weights, key, expected = parts[part]
+    kind = read_json(folder / part / "config.json").get(key)
     if kind != expected:
         raise SourceError(
             f"{folder / part} is a {kind}; expected {expected}. Only checkpoints of the Stable Diffusion 1.5 family "
@@ -119,7 +129,7 @@ def _variant(folder: Path, part: str) -> str | None:
     raise SourceError(f"{folder / part} has no {weights}.safetensors. Copy or download the checkpoint again.")
 
 
-def _load(kind: Any, folder: Path, variant: str | None) -> nn.Module:
+def load_module(kind: Any, folder: Path, variant: str | None) -> nn.Module:
     """One module in float32. A weight that is missing is an error; the libraries would fill it with noise."""
     try:
         module, info = kind.from_pretrained(
@@ -140,7 +150,8 @@ def _load(kind: Any, folder: Path, variant: str | None) -> nn.Module:
     return loaded
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint's folder."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -1,6 +1,6 @@
 """Fetches a checkpoint from the Hugging Face hub: only the files an export needs, safetensors only, one revision."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -12,7 +12,7 @@ from .folders import PARTS, PICKLE_REFUSED, PICKLES, chosen_variant, stored_vari
 
 __all__ = ["fetch", "needed_files"]
 
-CONFIGS = ("model_index.json", "scheduler/scheduler_config.json", *(f"{part}/config.json" for part in PARTS))
+CONFIGS = ("model_index.json", "scheduler/scheduler_config.json")
 TOKENIZER = (
     "tokenizer.json",
     "vocab.json",
@@ -21,10 +21,16 @@ TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+BESIDE = (*CONFIGS, *(f"tokenizer/{file}" for file in TOKENIZER))
+Parts = Mapping[str, tuple[str, str, str]]
 
 
-def fetch(name: str, revision: str | None) -> tuple[Path, Origin]:
+def fetch(
+    name: str, revision: str | None, *, parts: Parts = PARTS, beside: tuple[str, ...] = BESIDE
+) -> tuple[Path, Origin]:
     """Download what is needed of hub id `name` and return its folder in the cache, with its revision and licence.
+
+    `parts` are as in `folders.PARTS`; `beside` files that are read too, where they are there.
 
     Raises:
         SourceError: no such id or revision, no network and nothing in the cache, or pickled weights only.
@@ -38,7 +44,8 @@ def fetch(name: str, revision: str | None) -> tuple[Path, Origin]:
         ) from error
     except Exception as error:  # what a missing network raises depends on the HTTP library under huggingface_hub
         return _cached(name, revision, error), Origin(name, revision or "")
-    wanted, commit = needed_files(name, [str(entry.rfilename) for entry in info.siblings or ()]), str(info.sha)
+    commit, files = str(info.sha), [str(entry.rfilename) for entry in info.siblings or ()]
+    wanted = needed_files(name, files, parts, beside)
     try:
         folder = snapshot_download(name, revision=commit, allow_patterns=wanted)
     except Exception as error:  # as above
@@ -49,11 +56,16 @@ def fetch(name: str, revision: str | None) -> tuple[Path, Origin]:
     return Path(folder), Origin(name, commit, str(getattr(card, "license", None) or ""))
 
 
-def needed_files(name: str, files: Iterable[str]) -> list[str]:
-    """Of the files of hub id `name`, those an export reads; of several variants of the weights the usual one."""
+def needed_files(name: str, files: Iterable[str], parts: Parts = PARTS, beside: tuple[str, ...] = BESIDE) -> list[str]:
+    """Of the files of hub id `name`, those an export reads; of several variants of the weights the usual one.
+
+    Nothing at all of parts that it may lack, where it has none of them.
+    """
     there = set(files)
-    wanted = [file for file in (*CONFIGS, *(f"tokenizer/{file}" for file in TOKENIZER)) if file in there]
-    for part, (weights, _, _) in PARTS.items():
+    wanted = [file for file in (*beside, *(f"{part}/config.json" for part in parts)) if file in there]
+    if parts is not PARTS and len(wanted) < len(beside) + len(parts):
+        return []
+    for part, (weights, _, _) in parts.items():
         variants = stored_variants(
             [file.removeprefix(f"{part}/") for file in there if file.startswith(f"{part}/")], weights
         )

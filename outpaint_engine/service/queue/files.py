@@ -4,6 +4,7 @@ A file is written beside its place, synced, renamed, and the folder synced: afte
 """
 
 import itertools
+import json
 import os
 import tempfile
 import time
@@ -42,6 +43,11 @@ class Files:
     def drop_picture(self, job: str) -> None:
         """Forget a job's picture, if it is there."""
         (self._pictures / job).unlink(missing_ok=True)
+
+    def flagged(self, name: str) -> bool | None:
+        """Whether the safety checker flagged a result; None where it did not look at it."""
+        report = json.loads(self.read(name, ".json") or b"{}").get("safety")
+        return any(each["flagged"] for each in report) if report else None
 
     def keep(self, name: str, suffix: str, picture: bytes, report: bytes) -> None:
         """Keep a result under a name that no other attempt uses."""

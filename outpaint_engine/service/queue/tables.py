@@ -23,7 +23,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {
 }
 """What leads from each earlier number to the next."""
 
-Reason = Literal["input", "internal", "cancelled", "timeout"]
+Reason = Literal["input", "internal", "cancelled", "timeout", "safety"]
 
 
 class Table(MappedAsDataclass, DeclarativeBase, kw_only=True):

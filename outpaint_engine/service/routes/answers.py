@@ -69,6 +69,10 @@ class Result(Facts):
     output: Annotated[str | None, Field(description="The picture's address, or base64 where that was asked for.")]
     quality_report: str | SkipJsonSchema[None] = None
     seed: int | SkipJsonSchema[None] = None
+    safety_flagged: Annotated[
+        bool | SkipJsonSchema[None],
+        Field(description="Whether the safety checker flagged it, where the service looks."),
+    ] = None
 
 
 class Picture(BaseModel):
@@ -92,7 +96,7 @@ class Error(BaseModel):
 WHEN = {
     401: "No valid API key in the header x-api-key.",
     404: "There is no such path, request or result.",
-    406: "Refused input, or not enough credits; the sentence says which.",
+    406: "Refused input, a result that the safety checker flagged, or not enough credits; the sentence says which.",
     408: "The body did not arrive in time.",
     409: "The request with this Idempotency-Key is still running, or this one has ended.",
     413: "The body or the picture is too large.",

@@ -20,7 +20,7 @@ from .fields import refused
 from .foreign import Foreign
 from .img2img import DOOR, SAMPLERS, SCHEDULES, fields_model, read
 from .schema import IDEMPOTENCY, Asked, json_object
-from .waiting import ended, nobody, picture_of
+from .waiting import ended, nobody, picture_of, safety_header
 
 __all__ = ["AUTOMATIC1111", "automatic1111_routes"]
 
@@ -164,7 +164,9 @@ def _answer(service: Service, asked: Asked, jobs: list[Job]) -> Response:
         "request_ids": [job.id for job in jobs],
     }
     said = {"images": images, "parameters": parameters, "info": json.dumps(info)}
-    return JSONResponse(said, headers={"x-request-id": jobs[0].id})
+    return JSONResponse(
+        said, headers={"x-request-id": jobs[0].id} | safety_header(service, *(job.result for job in jobs))
+    )
 
 
 def _progress(service: Service, jobs: list[Job], with_picture: bool) -> Progress:

@@ -30,7 +30,7 @@ from .foreign import Foreign
 from .form import read_form
 from .placing import fitted, settings
 from .schema import IDEMPOTENCY, Asked
-from .waiting import LOOK_SECONDS, Line, ended, nobody, picture_of
+from .waiting import LOOK_SECONDS, Line, ended, nobody, picture_of, safety_header
 
 __all__ = ["OPENAI", "openai_routes"]
 
@@ -187,7 +187,9 @@ def _answer(service: Service, edit: Edit, jobs: list[Job]) -> Response:
     else:
         data = [{"b64_json": base64.b64encode(content).decode()} for content in contents]
     body = {"created": int(jobs[0].created), "data": data, **_described(edit, contents[0])}
-    return JSONResponse(body, headers={"x-request-id": jobs[0].id})
+    return JSONResponse(
+        body, headers={"x-request-id": jobs[0].id} | safety_header(service, *(job.result for job in jobs))
+    )
 
 
 def _described(edit: Edit, content: bytes) -> dict[str, str]:

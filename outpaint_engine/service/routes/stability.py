@@ -25,7 +25,7 @@ from .foreign import Foreign
 from .form import read_form
 from .placing import Sides, extended, settings
 from .schema import IDEMPOTENCY, Asked
-from .waiting import ended, nobody, picture_of
+from .waiting import ended, nobody, picture_of, safety_header
 
 __all__ = ["STABILITY", "stability_routes"]
 
@@ -145,6 +145,7 @@ def _read(model: type[BaseModel], limits: Configuration, sent: Sent) -> Asked:
 def _answer(service: Service, job: Job, wants_json: bool) -> Response:
     content = picture_of(service, job)
     headers = {"x-request-id": job.id, "finish-reason": "SUCCESS", "seed": str(job.seed)}
+    headers |= safety_header(service, job.result)
     if wants_json:
         said = {"image": base64.b64encode(content).decode(), "finish_reason": "SUCCESS", "seed": job.seed}
         return JSONResponse(said, headers=headers)

@@ -12,7 +12,7 @@ from ..refusals import StillRunning
 from .answers import ANSWERS, Credits, Picture, errors
 from .caller import Caller, Running, Service, submitted
 from .schema import Contract
-from .waiting import ended, nobody, picture_of
+from .waiting import SAFETY, ended, nobody, picture_of, safety_header
 
 __all__ = ["v1_routes"]
 
@@ -20,6 +20,7 @@ HEADERS = {
     "x-request-id": "The request in v2's paths.",
     "x-seed-value": "The seed that was used.",
     "x-generation-time": "Seconds.",
+    SAFETY: "true or false, where the service looks: whether the safety checker flagged the picture.",
     "x-cost": "Credits.",
     "x-remaining-credits": "Credits.",
 }
@@ -64,6 +65,7 @@ def _answer(service: Service, job: Job) -> Response:
         "x-seed-value": str(job.seed),
         "x-generation-time": f"{job.inference or 0:.3f}",
         "x-cost": credits_text(job.price),
+        **safety_header(service, job.result),
     }
     if job.base64:
         return JSONResponse({"image": base64.b64encode(content).decode()}, headers=headers)

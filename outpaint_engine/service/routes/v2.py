@@ -17,6 +17,7 @@ from .answers import ANSWERS, Facts, Metrics, Progress, Result, Status, Submitte
 from .caller import ID, KEY, Caller, Found, Running, Service, owner_of, submitted
 from .events import EVENTS, stream, told
 from .schema import Contract
+from .waiting import safety_header
 
 __all__ = ["v2_routes"]
 
@@ -149,7 +150,9 @@ def _output(service: Service, job: Job) -> dict[str, Any]:
     if job.base64:
         output = base64.b64encode(service.files.read(job.result or "", f".{job.format}") or b"").decode()
     report = service.links.signed(f"/v2/results/{job.id}.json")
-    return {"output": output, "quality_report": report, "seed": job.seed}
+    found = service.files.flagged(job.result or "") if service.configuration.safety != "off" else None
+    said = {"output": output, "quality_report": report, "seed": job.seed}
+    return said if found is None else {**said, "safety_flagged": found}
 
 
 def _signed(request: Request, service: Service) -> bool:
@@ -163,4 +166,4 @@ def _file(service: Service, identity: str, ending: str, owner: str | None) -> Re
     content = service.files.read(name, ending) if name and ending in MEDIA else None
     if content is None:
         raise Unknown
-    return Response(content, media_type=MEDIA[ending])
+    return Response(content, media_type=MEDIA[ending], headers=safety_header(service, name))

@@ -12,7 +12,18 @@ from ..queue.tables import Job, Reason
 from ..refusals import Unknown, failed_job
 from .caller import Service
 
-__all__ = ["LOOK_SECONDS", "Line", "ended", "give_up", "hung_up", "nobody", "picture_of", "woken"]
+__all__ = [
+    "LOOK_SECONDS",
+    "SAFETY",
+    "Line",
+    "ended",
+    "give_up",
+    "hung_up",
+    "nobody",
+    "picture_of",
+    "safety_header",
+    "woken",
+]
 
 log = logging.getLogger("outpaint_engine.service")
 
@@ -24,6 +35,7 @@ HUNG_UP = (
 )
 LEFT, TOO_LONG = "The client hung up. Nothing was charged.", "The picture took too long. Nothing was charged."
 LOOK_SECONDS = 1.0
+SAFETY = "x-safety-flagged"
 
 
 async def ended(request: Request, service: Service, jobs: Sequence[Job]) -> list[Job] | None:
@@ -126,6 +138,14 @@ def picture_of(service: Service, job: Job) -> bytes:
     if content is None:
         raise Unknown
     return content
+
+
+def safety_header(service: Service, *results: str | None) -> dict[str, str]:
+    """Whether the safety checker flagged one of these results, for an answer; nothing where it did not look."""
+    if service.configuration.safety == "off":
+        return {}
+    found = [flagged for name in results if (flagged := service.files.flagged(name or "")) is not None]
+    return {SAFETY: str(any(found)).lower()} if found else {}
 
 
 def nobody() -> Response:
