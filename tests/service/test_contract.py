@@ -15,6 +15,7 @@ from outpaint_engine.service.pictures import intake
 from outpaint_engine.service.pictures.fetch import FetchLimits, TooManyBytes
 from outpaint_engine.service.queue.ledger import credits_text
 from outpaint_engine.service.refusals import Refusal
+from outpaint_engine.service.routes.placing import settings
 from outpaint_engine.service.routes.schema import EXAMPLE, Asked, Contract
 
 from .running import encoded
@@ -262,3 +263,9 @@ def test_a_lora_that_the_configuration_does_not_name_is_refused(
 def test_a_lora_that_the_configuration_names_is_taken(body: dict[str, Any]) -> None:
     prompt = "sea <lora:ink:0.5>"
     assert order({**body, "prompt": prompt}, Configuration(loras=("ink",))).fields["prompt"] == prompt
+
+
+def test_the_other_apis_take_the_same_loras() -> None:
+    assert settings(Configuration(loras=("ink",)), prompt="<lora:ink>")["prompt"] == "<lora:ink>"
+    with pytest.raises(Refusal, match="'oil'; it may name ink"):
+        settings(Configuration(loras=("ink",)), prompt="<lora:oil>")

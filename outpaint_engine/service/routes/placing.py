@@ -10,13 +10,14 @@ from ...canvas import Placement
 from ...denoise import follows
 from ...errors import RequestError
 from ...noise import random_seed
+from ...prompts import lora_tags
 from ...samplers import find_scheduler
 from ..configuration import Configuration
 from ..pictures.decoding import Decoded
 from ..queue.jobs import Order
 from ..refusals import InputRefused
 
-__all__ = ["Sides", "extended", "fitted", "settings"]
+__all__ = ["Sides", "check_loras", "extended", "fitted", "settings"]
 
 UNCOVERED = (
     "Nothing is to be painted: the picture covers the canvas, and neither it nor a mask has a transparent part. "
@@ -34,7 +35,11 @@ class Sides(NamedTuple):
 
 
 def settings(limits: Configuration, **chosen: Any) -> dict[str, Any]:
-    """The fields of an `OutpaintRequest` but its picture and placement: our defaults, and what was `chosen`."""
+    """The fields of an `OutpaintRequest` but its picture and placement: our defaults, and what was `chosen`.
+
+    Raises:
+        InputRefused: see `check_loras`.
+    """
     defaults = {
         "prompt": "",
         "negative_prompt": None,
@@ -47,12 +52,31 @@ def settings(limits: Configuration, **chosen: Any) -> dict[str, Any]:
         "mask_expand": 8,
     }
     fields = defaults | chosen
+    check_loras(limits, fields["prompt"])
     # Drawn now, so that another attempt after a crash paints the same picture.
     fields.setdefault("seed", random_seed())
     sampler = find_scheduler(fields["scheduler"])
     if limits.reuse != "off" and sampler is not None and follows(sampler):
         fields["reuse"] = limits.reuse
     return fields
+
+
+def check_loras(limits: Configuration, prompt: str) -> None:
+    """Compare the LoRAs that a prompt names with those that the configuration allows.
+
+    Raises:
+        InputRefused: one is not allowed, or its strength is no number.
+    """
+    try:
+        named = lora_tags(prompt).loras
+    except RequestError as error:
+        raise InputRefused(sentence=error, field="prompt") from error
+    for name in named:
+        if name not in limits.loras:
+            may = f"it may name {', '.join(limits.loras)}" if limits.loras else "this service has none"
+            raise InputRefused(
+                sentence=f"prompt names the LoRA {name!r:.60}; {may}. Leave the tag out.", field="prompt"
+            )
 
 
 def fitted(order: Order, picture: Decoded, canvas: tuple[int, int] | None, limits: Configuration) -> Order:

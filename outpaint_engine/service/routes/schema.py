@@ -24,7 +24,6 @@ from pydantic.json_schema import GenerateJsonSchema
 from ...denoise import follows
 from ...errors import RequestError
 from ...noise import random_seed
-from ...prompts import lora_tags
 from ...request import MAX_SEED
 from ...samplers import find_scheduler, scheduler_names
 from ..configuration import Configuration
@@ -32,6 +31,7 @@ from ..pictures.decoding import Decoded, Mask
 from ..pictures.intake import picture_from
 from ..queue.jobs import Order
 from ..refusals import InputRefused
+from .placing import check_loras
 
 __all__ = ["EXAMPLE", "IDEMPOTENCY", "Asked", "Contract", "json_object"]
 
@@ -98,9 +98,9 @@ class Contract:
         sampler = find_scheduler(fields["scheduler"])
         if limits.reuse != "off" and sampler is not None and follows(sampler):
             fields["reuse"] = limits.reuse
+        check_loras(limits, fields["prompt"])
         order = Order(picture.content, fields, wants_base64)
         try:
-            self._check_loras(fields["prompt"])
             width, height = order.request().placement.scaled(picture.size)
         except RequestError as error:
             raise InputRefused(sentence=error) from error
@@ -110,13 +110,6 @@ class Contract:
                 f"{limits.max_pixels:,} pixels and {limits.max_side:,} a side are taken. Use a smaller scale."
             )
         return Asked(order, hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest())
-
-    def _check_loras(self, prompt: str) -> None:
-        allowed = self._configuration.loras
-        for name in lora_tags(prompt).loras:
-            if name not in allowed:
-                may = f"it may name {', '.join(allowed)}" if allowed else "this service has none"
-                raise RequestError(f"prompt names the LoRA {name!r:.60}; {may}. Leave the tag out.")
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         try:
