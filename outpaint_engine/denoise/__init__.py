@@ -6,13 +6,14 @@ Each takes a prediction function and returns one, so a sampler sees only `Denois
 from .features import forecast_features
 from .forecast import forecast
 from .guidance import Guidance, guided, guided_calls
-from .known import hold_by_grey, hold_known, with_mask_channels
+from .known import Held, hold_by_grey, hold_known, mask_channels, with_mask_channels
 from .prediction import Predict, denoiser
 from .reuse import LEVELS, Reuse, follows
 
 __all__ = [
     "LEVELS",
     "Guidance",
+    "Held",
     "Predict",
     "Reuse",
     "denoiser",
@@ -23,5 +24,6 @@ __all__ = [
     "guided_calls",
     "hold_by_grey",
     "hold_known",
+    "mask_channels",
     "with_mask_channels",
 ]

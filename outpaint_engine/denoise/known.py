@@ -1,5 +1,7 @@
 """How the UNet learns what is known: further channels (9), or latents that are put back before every call (4)."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..samplers import Constrain
@@ -7,16 +9,26 @@ from ..schedule import Level
 from ..tensors import Array
 from .prediction import Predict
 
-__all__ = ["hold_by_grey", "hold_known", "with_mask_channels"]
+__all__ = ["Held", "hold_by_grey", "hold_known", "mask_channels", "with_mask_channels"]
+
+
+class Held(NamedTuple):
+    """Known latents and their noise (B, 4, h, w), and the mask (1, 1, h, w) that is 0 where they are put back."""
+
+    known: Array
+    noise: Array
+    mask: Array
+
+
+def mask_channels(mask: Array, masked_latents: Array) -> Array:
+    """What a 9-channel UNet sees beside x: the mask (1, 1, h, w) and the masked picture's latents (B, 4, h, w)."""
+    masks = mask.repeat(len(masked_latents), axis=0)
+    return np.concatenate([masks, masked_latents], axis=1).astype(np.float32)
 
 
 def with_mask_channels(predict: Predict, mask: Array, masked_latents: Array) -> Predict:
-    """For 9-channel UNets: append the mask (1, 1, h, w) and the masked picture's latents (B, 4, h, w).
-
-    A sample has B rows, or with guidance twice B.
-    """
-    masks = mask.repeat(len(masked_latents), axis=0)
-    extra = np.concatenate([masks, masked_latents], axis=1).astype(np.float32)
+    """For 9-channel UNets: append `mask_channels`. A sample has B rows, or with guidance twice B."""
+    extra = mask_channels(mask, masked_latents)
 
     def nine_channels(sample: Array, timestep: float, context: Array) -> Array:
         repeated = np.tile(extra, (len(sample) // len(extra), 1, 1, 1))

@@ -23,8 +23,8 @@ def denoiser(predict: Callable[[Array, float], Array], schedule: NoiseSchedule) 
         nonlocal step
         step += 1
         # Samplers of Karras' kind keep x_0 + sigma eps; the model was trained on x of variance 1.
-        scale = time.level.scale
-        output = predict(x if abs(scale - 1) < 1e-9 else x / np.float32(scale), time.t)
+        divisor = time.level.divisor
+        output = predict(x if divisor == 1 else x / np.float32(divisor), time.t)
         if not np.isfinite(output).all():
             raise NumericalError(
                 f"The UNet answered with NaN or infinity at step {step} (timestep {time.t:g}). This engine's "

@@ -6,6 +6,7 @@ Plans are built in the export stage, which takes from here what builder and runt
 from ..shapes import Bucket
 from .base import SHALLOW, Backend, Engine, EngineOptions, Loading, Probe
 from .batching import BatchingEngine
+from .bound_calls import BoundCalls
 from .cuda_runtime import compute_capability
 from .function import FunctionEngine
 from .initializers import initializers_in
@@ -19,6 +20,7 @@ __all__ = [
     "SHALLOW",
     "Backend",
     "BatchingEngine",
+    "BoundCalls",
     "Bucket",
     "Engine",
     "EngineOptions",

@@ -5,12 +5,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..engine_set import PARTS, Artifact, EngineSet, regular_file
 from ..errors import BackendUnavailable, EngineError, EngineSetError, RequestError
 from ..shapes import Bucket
 from ..tensors import Array, Shapes, TensorSpec
+
+if TYPE_CHECKING:
+    from .bound_calls import BoundCalls
 
 __all__ = [
     "PRECISIONS",
@@ -48,6 +51,10 @@ class Engine(ABC):
         Raises:
             EngineError: the engine failed; the message names it.
         """
+
+    def bound_calls(self) -> "BoundCalls | None":
+        """For loops that stay on the device; None where arrays come and go, or calls are not this engine's alone."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - an engine that holds nothing has nothing to do
         """Free what the engine holds; it cannot run afterwards."""

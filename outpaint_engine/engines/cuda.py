@@ -5,16 +5,18 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import BackendUnavailable, EngineSetError
+from ..errors import BackendUnavailable, EngineError, EngineSetError
 from ..machine import NO_GPU, find_gpu
 from ..tensors import Array
 from .base import Backend, Engine, EngineOptions, Loading, Probe
+from .bound_calls import NOT_RECORDED, BoundCalls
 from .onnx import (
     FATAL,
     OnnxBackend,
@@ -37,8 +39,6 @@ HEAVY = frozenset(
 """Operators whose running on another provider than asked for would not be what was asked for."""
 KEPT_SHAPES = 4
 """Shapes whose buffers, and recorded graphs, are kept at one time."""
-NOT_RECORDED = "-1"
-"""The graph id of a run that is neither recorded nor replayed."""
 LIBRARY_FOLDERS = ("cu13/lib", "cudnn/lib")
 """Where NVIDIA's wheels put CUDA's and cuDNN's libraries, below each folder of the namespace package `nvidia`."""
 
@@ -57,19 +57,38 @@ class CudaEngine(OnnxEngine):
         self._graph = graph
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
         self._buffers: OrderedDict[tuple[object, ...], _Buffers] = OrderedDict()
-        self._shapes_seen = 0
+        self._graph_ids, self._loops = count(1), dict[Any, Any]()
 
     def close(self) -> None:
         """Drop the session and what it has on the device, after the run in progress."""
         if self._session is not None:
             super().close()
             self._thread.submit(self._buffers.clear)
+            self._thread.submit(self._loops.clear)
             self._thread.shutdown()
+
+    def bound_calls(self) -> BoundCalls | None:
+        """For loops that stay on the device, where work is recorded."""
+        if self._session is None or not self._graph:
+            return None
+        return BoundCalls(self._session, self.device, self._bound_work, self._bound_work, self._graph_ids, self._loops)
+
+    def _bound_work(self, work: Callable[[], Any]) -> Any:
+        try:
+            return self._on_thread(work)
+        except Exception as error:
+            raise EngineError(
+                f"{self._name} failed in a loop that stays on the device: {error}. With --no-cuda-graph (in Python "
+                "EngineOptions(cuda_graph=False)) it goes through arrays."
+            ) from error
+
+    def _on_thread(self, work: Callable[[], Any]) -> Any:
+        return self._thread.submit(work).result()
 
     def _run_session(
         self, session: Any, names: Sequence[str], feeds: Mapping[str, Array], run_options: Any
     ) -> Sequence[Array]:
-        return self._thread.submit(self._run_bound, session, names, feeds, partial=run_options is not None).result()
+        return self._on_thread(partial(self._run_bound, session, names, feeds, partial=run_options is not None))
 
     def _run_bound(
         self, session: Any, names: Sequence[str], feeds: Mapping[str, Array], *, partial: bool
@@ -79,8 +98,7 @@ class CudaEngine(OnnxEngine):
         if buffers is None:
             while len(self._buffers) >= KEPT_SHAPES:
                 self._buffers.popitem(last=False)[1].release()
-            self._shapes_seen += 1
-            graph_id = str(self._shapes_seen) if self._graph else ""
+            graph_id = str(next(self._graph_ids)) if self._graph else ""
             buffers = self._buffers[shape] = _Buffers(session, names, self.device, graph_id, partial=partial)
         self._buffers.move_to_end(shape)
         return buffers.run(feeds)

@@ -12,6 +12,7 @@ from ..canvas import CanvasPlan, QualityReport
 from ..components import VaeDecoder
 from ..errors import OutpaintError
 from ..images import to_image
+from ..on_device import DeviceStep
 from ..safety import SafetyReport
 from ..samplers import Step
 from ..tensors import Array
@@ -62,14 +63,18 @@ class Progress:
 
     step: int
     steps: int
-    sampled: Step
+    sampled: Step | DeviceStep
     decoder: VaeDecoder
     pictures: range
     shown: "Image | None" = None
     """Of a picture that is being refined: what is refined."""
 
     def preview(self, index: int = 0) -> "Image":
-        """The `index`th of `pictures` as the model sees it now, which costs one call of the VAE decoder; or `shown`."""
+        """The `index`th of `pictures` as the model sees it now, which costs one call of the VAE decoder; or `shown`.
+
+        Raises:
+            OutpaintError: the run has gone on, and on its device this step's latents are no longer there.
+        """
         if self.shown is not None:
             return self.shown.copy()
         x0 = self.sampled.x0[index : index + 1]

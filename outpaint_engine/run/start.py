@@ -13,7 +13,7 @@ import numpy as np
 
 from ..canvas import CanvasPlan, choose_infill, continued, infill, latent_mask, within
 from ..components import Models, Posterior
-from ..denoise import Predict, hold_by_grey, hold_known, with_mask_channels
+from ..denoise import Held, Predict, hold_by_grey, hold_known, mask_channels, with_mask_channels
 from ..noise import noise_source
 from ..request import OutpaintRequest
 from ..samplers import Constrain, Noise, Walk, unconstrained
@@ -24,12 +24,19 @@ __all__ = ["Start", "Starter"]
 
 
 class Start(NamedTuple):
-    """The first x (B, 4, h, w), how x is pinned, the prediction function, and normals of x's shape for each step."""
+    """The first x (B, 4, h, w), how x is pinned, the prediction function, and normals of x's shape for each step.
+
+    `held` and `extra` say it as arrays: what `constrain` puts back, and what `predict` appends (B, 5, h, w); `by_grey`
+    is whether `constrain` does something else.
+    """
 
     x: Array
     constrain: Constrain
     predict: Predict
     noise: Noise
+    held: Held | None = None
+    extra: Array | None = None
+    by_grey: bool = False
 
 
 class Starter:
@@ -67,18 +74,21 @@ class Starter:
         posterior_noise = normals()
         x = walk.begin(noise, known if self._request.strength < 1 else None)
         constrain: Constrain = unconstrained
+        pinned, extra = None, None
         if soft:
             assert known is not None
             x = np.where(mask < 1, walk.begin(noise, known), x)
             # A 9-channel UNet sees what is known, and needs no hold on it.
-            held = np.where(mask > 0, mask, 1) if self._nine else mask
-            constrain = hold_by_grey(known, noise, held, len(walk.calls))
+            grey = np.where(mask > 0, mask, 1) if self._nine else mask
+            constrain = hold_by_grey(known, noise, grey, len(walk.calls))
         elif not self._nine:
             assert known is not None
-            constrain = hold_known(known, noise, mask)
+            pinned = Held(known, noise, mask)
+            constrain = hold_known(*pinned)
         if self._nine:
-            predict = with_mask_channels(predict, (mask > 0).astype(np.float32), self._masked.sample(posterior_noise))
-        return Start(x, constrain, predict, normals)
+            channels = (mask > 0).astype(np.float32), self._masked.sample(posterior_noise)
+            predict, extra = with_mask_channels(predict, *channels), mask_channels(*channels)
+        return Start(x, constrain, predict, normals, pinned, extra, soft)
 
     def _filled(self, seed: int) -> Posterior:
         """The filled canvas; only noise differs between seeds."""

@@ -13,9 +13,10 @@ from ..denoise import Guidance, Predict, denoiser, forecast, forecast_features, 
 from ..errors import RequestError
 from ..images import to_image
 from ..noise import random_seed
+from ..on_device import DeviceStep, Given, run_on_device
 from ..prompts import Chunks, PromptPair, weighted
 from ..request import OutpaintRequest
-from ..samplers import Sampler, Step, scheduler_of
+from ..samplers import Sampler, Step, linear_steps, scheduler_of
 from ..schedule import NoiseSchedule, notes_on
 from ..shapes import Bucket
 from ..tensors import Array
@@ -154,7 +155,31 @@ class StraightRun(OutpaintRun):
             return forecast_features(unet.predict_deep, shallow.predict_shallow, self._whole, damping)
         return forecast(unet.predict, self._whole, damping)
 
-    def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
+    def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step | DeviceStep]:
+        steps = self._on_device(start, cond, uncond) or self._through_arrays(start, cond, uncond)
+        began = time.perf_counter()
+        for step in steps:
+            self._timings.steps.append(time.perf_counter() - began)
+            yield step
+            began = time.perf_counter()
+
+    def _on_device(self, start: Start, cond: Array, uncond: Array) -> Iterator[DeviceStep | Step] | None:
+        """The run without arrays between its calls; None where something of it needs them."""
+        unet, guidance, calls = self._models.unet, self._guidance, range(len(self._walk.calls))
+        plain = guidance.calls in (range(0), calls) and guidance.every == 1 and not guidance.rescale
+        if start.by_grey or self._request.chosen_reuse or not plain or unet.engine.bound_calls() is None:
+            return None
+        linear = linear_steps(self.sampler, self._walk)
+        if linear is None:
+            return None
+        texts = np.concatenate([uncond, cond]) if guidance.calls else cond
+        context = texts.repeat(len(start.x), axis=0)
+        scale = guidance.scale if guidance.calls else None
+        steps = run_on_device(unet.engine, linear, Given(start.x, context, start.held, start.extra, scale))
+        self._timings.rows.extend(len(context) for _ in calls if steps)
+        return steps
+
+    def _through_arrays(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step]:
         call = -1
 
         def counted(sample: Array, timestep: float, context: Array) -> Array:
@@ -163,18 +188,13 @@ class StraightRun(OutpaintRun):
             self._timings.rows.append(len(sample) if call in self._whole else 0)
             return start.predict(sample, timestep, context)
 
-        steps = self.sampler(
+        return self.sampler(
             denoiser(guided(counted, cond, uncond, self._guidance), self.schedule),
             start.x,
             self._walk,
             constrain=start.constrain,
             noise=start.noise,
         )
-        began = time.perf_counter()
-        for step in steps:
-            self._timings.steps.append(time.perf_counter() - began)
-            yield step
-            began = time.perf_counter()
 
     def _finished(self, seeds: list[int], latents: list[Array]) -> OutpaintResult:
         """Decode one picture at a time, which needs the least memory, and measure it."""

@@ -6,6 +6,7 @@ from .dpm2 import dpm2, dpm2_a
 from .dpmsolver import dpm_multistep, dpm_singlestep
 from .euler import euler, euler_a, heun
 from .lcm import lcm, tcd
+from .linear import LinearStep, linear_steps
 from .loop import Constrain, Denoise, Noise, Sampler, Step, Walk, unconstrained
 from .multistep import lms, pndm
 from .table import AUTO, SCHEDULERS, SPREADS, Scheduler, find_scheduler, scheduler_names, scheduler_of
@@ -17,6 +18,7 @@ __all__ = [
     "SPREADS",
     "Constrain",
     "Denoise",
+    "LinearStep",
     "Noise",
     "Sampler",
     "Scheduler",
@@ -34,6 +36,7 @@ __all__ = [
     "find_scheduler",
     "heun",
     "lcm",
+    "linear_steps",
     "lms",
     "pndm",
     "scheduler_names",

@@ -48,6 +48,11 @@ class Level(NamedTuple):
         return math.hypot(self.signal, self.noise)
 
     @property
+    def divisor(self) -> float:
+        """The scale, where it is more than rounding away from 1."""
+        return 1.0 if abs(self.scale - 1) < 1e-9 else self.scale
+
+    @property
     def sigma(self) -> float:
         """Noise over signal, whatever the scale."""
         return self.noise / self.signal

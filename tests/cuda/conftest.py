@@ -36,10 +36,26 @@ def counted(on_stubs: dict[str, str]) -> Callable[..., dict[str, Any]]:
     """`counted(engine_set, part, rows, side)`: what each of some calls of an engine on `ort-cuda` sent to the GPU."""
 
     def run(engine_set: Path, part: str, rows: int, side: int) -> dict[str, Any]:
-        command = [sys.executable, "-m", "tests.cuda.counting", str(engine_set), part, str(rows), str(side)]
-        done = subprocess.run(command, cwd=ROOT, env=on_stubs, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        found: dict[str, Any] = _printed(on_stubs, "counting", engine_set, part, rows, side)
         return found
 
     return run
+
+
+@pytest.fixture(scope="session")
+def counted_steps(on_stubs: dict[str, str]) -> Callable[[Path, int], list[list[dict[str, Any]]]]:
+    """`counted_steps(engine_set, side)`: what each step of two pictures sent to the GPU, in the loop on the device."""
+
+    def run(engine_set: Path, side: int) -> list[list[dict[str, Any]]]:
+        found: list[list[dict[str, Any]]] = _printed(on_stubs, "counting_steps", engine_set, side)
+        return found
+
+    return run
+
+
+def _printed(environment: dict[str, str], module: str, *arguments: object) -> Any:
+    """The last line, as JSON, of a module of this folder."""
+    command = [sys.executable, "-m", f"tests.cuda.{module}", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

@@ -3,7 +3,7 @@
     python -m tests.cuda.counting ENGINE_SET PART ROWS SIDE
 
 `stub_trace` of the stubs writes a line a thing: "kernel NAME", "product", "convolution", "memset BYTES", "copy BYTES",
-"wait", "graph begin|end|launch"; what is recorded in a CUDA graph ends in "captured".
+"copy BYTES from host", "wait", "graph begin|end|launch"; what is recorded in a CUDA graph ends in "captured".
 """
 
 import ctypes
@@ -52,6 +52,7 @@ def counted(lines: list[str]) -> dict[str, object]:
         "launches": sum(count for word, count in words.items() if word not in QUIET),
         "copies": words["copy"],
         "waits": words["wait"],
+        "recorded_from_host": sum(line.startswith("copy") and "from host captured" in line for line in lines),
         "graphs": [line for line in lines if line.startswith("graph")],
         "kernels": dict(kernels.most_common(12)),
     }

@@ -64,10 +64,27 @@ def test_the_graph_made_for_cuda_takes_far_fewer_launches(
     assert unet["calls"][0]["launches"] < 0.7 * counted(for_everybody, "unet", 2, 64)["calls"][0]["launches"]
 
 
+def test_a_step_on_the_device_is_two_launches_and_no_copy(
+    counted_steps: Callable[[Path, int], list[list[dict[str, Any]]]], half: Path
+) -> None:
+    first, second = counted_steps(half, 64)
+    assert not any(step["recorded_from_host"] for step in (*first, *second))
+    # The UNet's call and the tail's in either direction are recorded in the second to the fourth step.
+    for step in (*first[4:], *second[1:]):
+        assert step["graphs"] == ["graph launch", "graph launch"]
+        assert (step["launches"], step["copies"]) == (0, 0)
+
+
 @pytest.mark.parametrize("part", ["text_encoder", "vae_encoder", "vae_decoder"])
 def test_every_other_part_runs_and_is_recorded_too(counted: Counted, half: Path, part: str) -> None:
     found = counted(half, part, 1, 64)
     assert found["precision"] == "fp16" and found["calls"][-1]["graphs"] == ["graph launch"]
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae_encoder", "vae_decoder"])
+def test_nothing_that_is_recorded_reads_the_hosts_memory(counted: Counted, half: Path, part: str) -> None:
+    # It would be read again at each replay, when something else is there.
+    assert not any(call["recorded_from_host"] for call in counted(half, part, 1, 64)["calls"])
 
 
 @pytest.mark.parametrize("part", MOST_LAUNCHES)

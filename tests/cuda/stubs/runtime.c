@@ -103,7 +103,7 @@ int cudaFreeAsync(void *place, void *stream) { free(place); return 0; }
 int cudaFreeHost(void *place) { free(place); return 0; }
 
 static int copy(void *to, const void *from, size_t size, int kind) {
-    stub_say("copy %zu", size);
+    stub_say(kind == 1 ? "copy %zu from host" : "copy %zu", size);
     if (size <= SMALL || kind == TO_HOST || kind == ON_HOST) memcpy(to, from, size);
     return 0;
 }
