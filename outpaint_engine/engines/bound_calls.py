@@ -66,7 +66,7 @@ class BoundCall:
     """A session's run with fixed places, which is recorded the second time, and replayed from then on."""
 
     def __init__(self, session: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any], graph_id: int) -> None:
-        self._session, self._graph_id, self._ran = session, graph_id, False
+        self._session, self._graph_id, self._runs = session, graph_id, 0
         self._binding = session.io_binding()
         for name, place in inputs.items():
             self._binding.bind_ortvalue_input(name, place)
@@ -79,10 +79,11 @@ class BoundCall:
 
         options = RunOptions()
         options.only_execute_path_to_fetches = True
-        options.add_run_config_entry("gpu_graph_id", str(self._graph_id) if self._ran else NOT_RECORDED)
+        options.add_run_config_entry("gpu_graph_id", str(self._graph_id) if self._runs else NOT_RECORDED)
         self._session.run_with_iobinding(self._binding, options)
-        self._ran = True
+        self._runs += 1
 
     def release(self) -> None:
         """Let go of what was recorded, which must not outlive the places."""
-        self._session.release_captured_graph(self._graph_id)
+        if self._runs > 1:
+            self._session.release_captured_graph(self._graph_id)

@@ -58,18 +58,19 @@ class DeviceStep:
     number: int
     time: Time
     loop: "_Loop"
+    made: int
     weights: tuple[float, ...]
 
     @property
     def x(self) -> Array:
         """The latents now."""
-        return self.loop.vectors(self.number + 1)[0]
+        return self.loop.vectors(self.made)[0]
 
     @property
     def x0(self) -> Array:
         """The picture as the model sees it so far."""
         weights = np.array(self.weights, np.float32)
-        shown: Array = np.tensordot(weights, self.loop.vectors(self.number + 1)[1 : 1 + len(weights)], 1)
+        shown: Array = np.tensordot(weights, self.loop.vectors(self.made)[1 : 1 + len(weights)], 1)
         return shown
 
 
@@ -126,20 +127,23 @@ def _steps(
         calls.run(lambda: loop.begin(steps, given))
         for number, step in enumerate(steps):
             calls.step(loop.step)
-            on_device = DeviceStep(number, step.time, loop, step.x0)
+            on_device = DeviceStep(number, step.time, loop, loop.made, step.x0)
             # The last is looked at when another run may have the loop.
             yield on_device if number + 1 < len(steps) else _finite(on_device)
     finally:
+        left = [calls.kept.pop((shape, context), None)]
         while len(calls.kept) >= KEPT_LOOPS:
-            calls.run(calls.kept.pop(next(iter(calls.kept))).release)
+            left.append(calls.kept.pop(next(iter(calls.kept))))
         calls.kept[shape, context] = loop
+        for each in filter(None, left):
+            calls.run(each.release)
 
 
 class _Loop:
     """The places of one shape, the UNet's call, and the two calls of the tail, which read and write in turns."""
 
     def __init__(self, calls: BoundCalls, shape: StepGraph, context: TensorSpec) -> None:
-        self._calls, self._shape, self._made = calls, shape, 0
+        self._calls, self._shape, self.made = calls, shape, 0
         specs = {**shape.inputs, SAMPLE: shape.sample, TIMESTEP: shape.timestep, CONTEXT: context}
         self._places = {name: calls.place(spec) for name, spec in specs.items() if name not in TURNS}
         self._turns = [{name: calls.place(specs[name]) for name in TURNS} for _ in (0, 1)]
@@ -157,7 +161,8 @@ class _Loop:
 
     def begin(self, steps: Sequence[LinearStep], given: Given) -> None:
         """Copy to the device all that a run reads."""
-        self._made = 0
+        # Counted on, so that a step of the run before is not taken for one of this.
+        self.made += 2
         history = np.zeros((self._shape.kept, *given.x.shape), np.float32)
         history[0] = given.x
         values = _tables(steps, self._shape.kept, given.guidance_scale) | {CONTEXT: given.context}
@@ -172,17 +177,17 @@ class _Loop:
         for name, value in values.items():
             self._calls.write(self._places[name], value)
         for name, value in (("history", history), ("call", np.zeros(1, np.int64))):
-            self._calls.write(self._turns[0][name], value)
+            self._calls.write(self._turns[self.made % 2][name], value)
 
     def step(self) -> None:
         """One UNet call and what follows it."""
         self._unet.run()
-        self._tails[self._made % 2].run()
-        self._made += 1
+        self._tails[self.made % 2].run()
+        self.made += 1
 
     def vectors(self, made: int) -> Array:
-        """What is kept after `made` calls of this run, newest first: x, the answer that led to it, the x before, ..."""
-        if made != self._made:
+        """What is kept after so many calls, newest first: x, the answer that led to it, the x before, ..."""
+        if made != self.made:
             raise OutpaintError(
                 "The run has gone on, so that what this step made is no longer on the device. Look at it before that."
             )

@@ -149,6 +149,16 @@ def test_a_step_that_the_run_has_left_behind_cannot_be_looked_at(on_device: Outp
     first, *_ = list(on_device.steps(**REQUEST))
     with pytest.raises(OutpaintError, match="run has gone on"):
         first.preview()
+    next(iter(on_device.steps(**REQUEST)))
+    with pytest.raises(OutpaintError, match="run has gone on"):
+        first.preview()
+
+
+def test_places_of_shapes_that_were_not_used_lately_are_given_back(on_device: OutpaintPipeline) -> None:
+    for width in (64, 72, 80, 88):
+        ran(on_device, width=width, num_inference_steps=3)
+    calls = on_device.models.unet.engine.bound_calls()
+    assert calls is not None and len(calls.kept) == 2
 
 
 def test_a_run_that_is_cancelled_leaves_the_places_to_the_next(on_device: OutpaintPipeline) -> None:
