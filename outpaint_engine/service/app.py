@@ -84,7 +84,7 @@ def _service(configuration: Configuration, store: Store, files: Files, model: Sh
     spare = SPARE_PLACES * configuration.workers
     metrics, painter = Metrics(), Painter(model, spare, configuration.metadata, configuration.safety)
     decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
-    memory = Memory(store) if store.alone else None
+    memory = Memory(store) if store.hold() else None
     return Service(
         configuration=configuration,
         contract=Contract(configuration),

@@ -163,11 +163,11 @@ class Jobs:
     def keep_awaiting(self, identity: str) -> None:
         """Say that somebody still waits for the answer."""
         until = self._store.clock() + self._configuration.awaited_seconds
+        if self._memory is not None:
+            self._memory.keep_awaiting(identity, until)
+            return
         with self._store.transition("await") as session:
             session.execute(update(Job).where(Job.id == identity).values(awaited_until=until))
-        known = self._memory.find(identity) if self._memory is not None else None
-        if known is not None:
-            known.awaited_until = until
 
     def ask_preview(self, identity: str) -> None:
         """Let the worker make a preview at its next step."""
@@ -215,7 +215,9 @@ class Jobs:
             self._files.drop_picture(job.id)
 
     def _new(self, order: Order, owner: str, awaited: bool) -> Job:
-        now = self._store.clock()
+        now, limits = self._store.clock(), self._configuration
+        # What is kept in memory is not renewed in the store.
+        seconds = limits.awaited_seconds + (limits.inline_seconds if self._memory is not None else 0)
         return Job(
             id=secrets.token_hex(16),
             owner=owner,
@@ -227,7 +229,7 @@ class Jobs:
             price=self._configuration.price,
             created=now,
             work=order.work,
-            awaited_until=now + self._configuration.awaited_seconds if awaited else None,
+            awaited_until=now + seconds if awaited else None,
         )
 
     def _write(self, session: Session, order: Order, job: Job, retry: Retry | None) -> None:
@@ -241,6 +243,8 @@ class Jobs:
             finish(session, job, "input", order.flaw, self._store.clock())
         elif self._memory is not None:
             self._memory.put(job)
+            if job.awaited_until is not None:
+                self._memory.keep_awaiting(job.id, job.created + self._configuration.awaited_seconds)
 
 
 def finish(session: Session, job: Job, reason: Reason, sentence: str, now: float) -> None:

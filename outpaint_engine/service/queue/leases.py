@@ -91,25 +91,14 @@ class Leases:
         now = self._store.clock()
         claim = claim._replace(step=step, steps=steps)
         known = self._memory.claimed(claim.job.id, claim.fence) if self._memory is not None else None
-        if known is not None:
-            known.step, known.steps = step, steps
-            awaited = known.awaited_until is None or known.awaited_until >= now
-            if awaited and now - claim.beaten < self._configuration.lease_seconds / LEASE_BEATS:
-                return claim, known.preview_asked
-        with self._store.reading() as session:
-            row = session.execute(select(Job.preview_asked, Job.awaited_until).where(_mine(claim))).one_or_none()
-        if row is None:
-            return None, False
-        if row.awaited_until is not None and row.awaited_until < now:
+        if known is None:
+            return self._beat_in_store(claim, now)
+        known.step, known.steps = step, steps
+        if self._is_unawaited(known, now):
             self.fail(claim, "cancelled", UNAWAITED)
             return None, False
-        preview_asked = row.preview_asked if known is None else known.preview_asked
-        if known is None and step not in (1, steps) and now - claim.beaten < BEAT_SECONDS:
-            return claim, preview_asked
-        values = {"step": step, "steps": steps, "lease_until": now + self._configuration.lease_seconds}
-        with self._store.transition("beat") as session:
-            kept = changed(session, update(Job).where(_mine(claim)).values(values))
-        return (claim._replace(beaten=now) if kept else None), preview_asked
+        due = now - claim.beaten >= self._configuration.lease_seconds / LEASE_BEATS
+        return (self._renewed(claim, now) if due else claim), known.preview_asked
 
     def lost_to(self, claim: Claim) -> str:
         """What became of a job that is no longer this worker's: "cancelled", or "lost" to another worker."""
@@ -205,7 +194,7 @@ class Leases:
                 return None
             seen.append(job.id)
             now = self._store.clock()
-            if job.awaited_until is not None and job.awaited_until < now:
+            if self._is_unawaited(job, now):
                 finish(session, job, "cancelled", UNAWAITED, now)
             elif job.attempt >= self._configuration.max_attempts:
                 finish(session, job, "internal", GAVE_UP.format(job.attempt), now)
@@ -214,6 +203,27 @@ class Leases:
                 if self._memory is not None:
                     self._memory.put(job)
                 return claim
+
+    def _beat_in_store(self, claim: Claim, now: float) -> tuple[Claim | None, bool]:
+        with self._store.reading() as session:
+            row = session.execute(select(Job.preview_asked, Job.awaited_until).where(_mine(claim))).one_or_none()
+        if row is None:
+            return None, False
+        if row.awaited_until is not None and row.awaited_until < now:
+            self.fail(claim, "cancelled", UNAWAITED)
+            return None, False
+        due = claim.step in (1, claim.steps) or now - claim.beaten >= BEAT_SECONDS
+        return (self._renewed(claim, now) if due else claim), row.preview_asked
+
+    def _renewed(self, claim: Claim, now: float) -> Claim | None:
+        values = {"step": claim.step, "steps": claim.steps, "lease_until": now + self._configuration.lease_seconds}
+        with self._store.transition("beat") as session:
+            kept = changed(session, update(Job).where(_mine(claim)).values(values))
+        return claim._replace(beaten=now) if kept else None
+
+    def _is_unawaited(self, job: Job, now: float) -> bool:
+        until = job.awaited_until if self._memory is None else self._memory.awaited_until(job)
+        return until is not None and until < now
 
     def _forget(self, *jobs: str) -> None:
         if self._memory is not None:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -67,13 +68,28 @@ class Store:
             remedy = 'pip install "outpaint_engine[postgres]"'
             raise BackendUnavailable(f"The store needs {error.name}, which is not installed. Try: {remedy}") from error
         # SQLite lets one writer in and makes the others poll; a lock is fair and does not time out.
-        self._one_writer = threading.Lock() if self.alone else nullcontext()
+        self._one_writer = threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
+        self._held: list[int] = []
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
 
-    @property
-    def alone(self) -> bool:
-        """Whether only one server uses this database."""
-        return self.engine.dialect.name == "sqlite"
+    def hold(self) -> bool:
+        """Whether this process is the one server of the database from now on, until it ends or closes the store.
+
+        A file is held by a lock beside it, which the system drops with the process; a PostgreSQL is never held.
+        """
+        path = self.engine.url.database
+        if self.engine.dialect.name != "sqlite" or not path or sys.platform == "win32":
+            return False
+        import fcntl
+
+        held = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(held)
+            return False
+        self._held.append(held)
+        return True
 
     @contextmanager
     def transition(self, name: Transition) -> Iterator[Session]:
@@ -96,8 +112,10 @@ class Store:
             connection.execute(update(Settings).values(probed=self.clock()))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and hold the database no longer."""
         self.engine.dispose()
+        while self._held:
+            os.close(self._held.pop())
 
     def _prepared(self) -> str:
         with Session(self.engine) as session, session.begin():

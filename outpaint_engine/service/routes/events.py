@@ -13,8 +13,10 @@ from .caller import Service
 
 __all__ = ["EVENTS", "event", "stream", "told"]
 
-EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
-"""The content of such an answer in an OpenAPI document."""
+TEXT = {"type": "string"}
+EVENT = {"type": "object", "properties": {"event": TEXT, "data": TEXT}, "required": ["event", "data"]}
+EVENTS: dict[str, Any] = {"text/event-stream": {"schema": EVENT}}
+"""The content of such an answer in an OpenAPI document, by its events; `data` is JSON."""
 LOOK_SECONDS, PREVIEW_SECONDS, SILENCE_SECONDS = 1.0, 1.0, 15.0
 """How often the store is asked for what happens in another process, and a preview is asked for; how long a proxy hears
 nothing."""
