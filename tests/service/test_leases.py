@@ -1,4 +1,7 @@
-"""The worker's side of a job: claimed for a time, kept by heartbeats, ended exactly once. Time is the test's."""
+"""The worker's side of a job: claimed for a time, kept by heartbeats, ended exactly once. Time is the test's.
+
+All of it holds for servers that share a store, and for one that has it alone and keeps in memory what is open.
+"""
 
 import json
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from outpaint_engine.service.queue.clock import SteadyClock
 from outpaint_engine.service.queue.files import Files
 from outpaint_engine.service.queue.jobs import Jobs, Retry
 from outpaint_engine.service.queue.leases import Claim, Leases
+from outpaint_engine.service.queue.memory import Memory
 from outpaint_engine.service.queue.store import Store
 from outpaint_engine.service.queue.tables import Job
 from outpaint_engine.service.refusals import Refusal
@@ -25,15 +29,16 @@ PRICE = 10_900
 class Bench:
     """A store whose clock is `now`, an account with credits, and both sides of a job."""
 
-    def __init__(self, folder: Path, body: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, body: dict[str, Any], *, alone: bool = False) -> None:
         self.now = 1_000_000.0
         self.configuration = Configuration(lease_seconds=10, max_attempts=2, max_queued=3, requests_per_minute=5)
         self.store = Store(f"sqlite:///{folder}/store.db", clock=lambda: self.now)
         self.results = Files(folder)
         self.accounts = Accounts(self.store)
         self.accounts.create_key("ann", 10 * PRICE)
-        self.jobs = Jobs(self.store, self.results, self.configuration)
-        self.leases = Leases(self.store, self.results, self.configuration)
+        self.memory = Memory(self.store) if alone else None
+        self.jobs = Jobs(self.store, self.results, self.configuration, self.memory)
+        self.leases = Leases(self.store, self.results, self.configuration, self.memory)
         self.order = Contract(self.configuration).read(json.dumps(body).encode()).order
         self.folder = folder
 
@@ -57,9 +62,9 @@ class Bench:
             return 10 - ledger.balance(session, "ann") // PRICE, ledger.open_holds(session)
 
 
-@pytest.fixture
-def bench(tmp_path: Path, body: dict[str, Any]) -> Iterator[Bench]:
-    made = Bench(tmp_path, body)
+@pytest.fixture(params=[False, True], ids=["shared", "alone"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path, body: dict[str, Any]) -> Iterator[Bench]:
+    made = Bench(tmp_path, body, alone=request.param)
     yield made
     made.store.close()
 
@@ -243,6 +248,7 @@ def test_a_preview_is_made_once_each_time_it_is_asked_for(bench: Bench) -> None:
     assert bench.state(job).preview == b"small"
 
 
+@pytest.mark.parametrize("bench", [False], indirect=True)
 def test_progress_is_written_at_most_twice_a_second(bench: Bench) -> None:
     job = bench.submit()
     claim: Claim | None = bench.claim()
