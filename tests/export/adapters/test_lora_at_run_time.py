@@ -21,7 +21,6 @@ pytest.importorskip("peft", reason="peft is the reference")
 pytestmark = pytest.mark.export
 
 DEVICES = [name for name in ("ort-cpu", "openvino") if find_backend(name).probe().usable]
-TINY = Path(__file__).parents[2] / "goldens" / "tiny-9"
 REQUEST = Case(9, 1.0, 7.5, (64, 64), 6).request
 RANK = 3
 KINDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -68,9 +67,9 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def pipes() -> Iterator[list[OutpaintPipeline]]:
-    """The tiny 9-channel checkpoint, as it was exported for the goldens, on each backend that merges and is here."""
-    opened = [OutpaintPipeline.from_pretrained(TINY, device=device) for device in DEVICES]
+def pipes(inpainting_set: Path) -> Iterator[list[OutpaintPipeline]]:
+    """The tiny 9-channel checkpoint in float32, on each backend that merges and is here."""
+    opened = [OutpaintPipeline.from_pretrained(inpainting_set, device=device) for device in DEVICES]
     yield opened
     for pipe in opened:
         pipe.close()
