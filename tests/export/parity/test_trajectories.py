@@ -16,7 +16,7 @@ pytestmark = [
         pytest.mark.filterwarnings(f"ignore:{method}:DeprecationWarning")
         for method in ("__array__ implementation", "__array_wrap__ must")
     ),
-    pytest.mark.filterwarnings("ignore:algorithm_type:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:`?algorithm_type:FutureWarning"),
 ]
 NAMES = (*(scheduler.name for scheduler in SCHEDULERS), "auto")
 SPREAD = [f"{scheduler.name} {word}" for scheduler in SCHEDULERS if scheduler.spreads for word in SPREADS]
