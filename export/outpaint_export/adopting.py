@@ -18,7 +18,7 @@ from outpaint_engine.engine_set import FORMAT_VERSION, MANIFEST, PARTS, Artifact
 from .errors import DestinationError, EngineSetError
 from .graphs.forms import ONE_KERNEL, Form, write_forms
 from .layout import MODEL_FILE
-from .manifest import PartFacts, check_graph, opened_by_configs, write_manifest, write_parity
+from .manifest import PartFacts, check_graph, opened_by_configs, with_latent_colours, write_manifest, write_parity
 from .parity.graphs import compare_graphs, compare_shallow, compare_words
 
 __all__ = ["adopt"]
@@ -30,6 +30,7 @@ SAME_BOUND = 1e-4
 def adopt(folder: Path) -> EngineSet:
     """Rewrite the graphs of a folder in all their forms, write its manifest, and open it.
 
+    A set of this format version whose manifest does not say which colours its latents have gets those alone.
     New files are made beside the old ones and moved in place at the end. Plans that were built from the old graphs are
     no longer named, since they are of other files.
 
@@ -39,6 +40,8 @@ def adopt(folder: Path) -> EngineSet:
         ParityError: a rewritten graph does not answer as the one before.
     """
     known = EngineSet.open(folder) if (folder / MANIFEST).exists() else None
+    if known is not None and known.format_version == FORMAT_VERSION and not known.latent_colours:
+        return with_latent_colours(known)
     if known is not None and known.format_version == FORMAT_VERSION:
         raise DestinationError(
             f"{folder} has a manifest of this version already. Check it with `outpaint engines verify {folder}`, or "

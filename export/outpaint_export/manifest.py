@@ -33,6 +33,7 @@ from outpaint_engine.safety.checker import CONCEPTS, PREPARATION
 from outpaint_engine.safety.checker import PART as CHECKER
 
 from .graphs.forms import Form
+from .latent_colours import fit_latent_colours
 from .layout import GRAPHS, MODEL_FILE
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "check_graph",
     "opened_by_configs",
     "with_artifacts",
+    "with_latent_colours",
     "write_manifest",
     "write_parity",
 ]
@@ -82,6 +84,7 @@ def write_manifest(folder: Path, source: Mapping[str, Any], parts: Mapping[str, 
         "latent_factor": plain.latent_factor,
         "native_size": plain.native_size,
         "prediction_type": plain.prediction_type,
+        "latent_colours": fit_latent_colours(folder, plain.latent_scale),
         "artifacts": [asdict(artifact) for artifact in artifacts],
         "files": {relative: digest_of(regular_file(folder, relative)) for relative in _config_files(folder)},
     }
@@ -94,9 +97,18 @@ def with_artifacts(engines: EngineSet, artifacts: Sequence[Artifact]) -> EngineS
 
     The graphs must stay the same ones: what `outpaint-export parity` found of whole runs goes on to count.
     """
+    return _with(engines, {"artifacts": [asdict(artifact) for artifact in artifacts]})
+
+
+def with_latent_colours(engines: EngineSet) -> EngineSet:
+    """Let the manifest say which colours latents have, and open the set with it."""
+    return _with(engines, {"latent_colours": fit_latent_colours(engines.folder, engines.latent_scale)})
+
+
+def _with(engines: EngineSet, changes: Mapping[str, Any]) -> EngineSet:
     manifest = engines.folder / MANIFEST
     content = json.loads(manifest.read_text(encoding="utf-8"))
-    _write_whole(manifest, {**content, "artifacts": [asdict(artifact) for artifact in artifacts]})
+    _write_whole(manifest, {**content, **changes})
     changed = EngineSet.open(engines.folder, verify=False)
     if engines.parity:
         write_parity(changed, engines.parity)

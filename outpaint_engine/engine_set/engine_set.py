@@ -36,7 +36,8 @@ class EngineSet:
     pixels; `scheduler` the content of `scheduler_config.json`. The weights of a `synthetic` set are random numbers: it
     is for measuring speed. `format_version` is the manifest's, 0 without one. `detail_levels` is how often what was
     painted is enlarged by 2 and still refined. It suits models that have seen parts of pictures close up: where a
-    manifest does not say, those of SD1.5's size are taken to have, once, and smaller ones not at all.
+    manifest does not say, those of SD1.5's size are taken to have, once, and smaller ones not at all. `latent_colours`
+    are the colours of scaled latents in [-1, 1], for previews: a row for each, of four factors and what is added.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class EngineSet:
     synthetic: bool = False
     format_version: int = 0
     detail_levels: int = 1
+    latent_colours: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def open(cls, folder: str | Path, *, verify: bool = True) -> "EngineSet":

@@ -1,6 +1,6 @@
 """What an engine set says of itself: the manifest, or the configs of a folder that has none."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,20 @@ def from_manifest(folder: Path) -> dict[str, Any]:
             digest=digest_of(folder / MANIFEST),
             synthetic=bool(manifest["source"].get("synthetic", False)),
             format_version=version,
+            latent_colours=_latent_colours(manifest.get("latent_colours", {"rows": ()})["rows"]),
             detail_levels=int(manifest.get("detail_levels", int(manifest["native_size"]) >= SD15_SIZE)),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EngineSetError(
             f"{folder / MANIFEST} lacks or misstates {error}. " + REMEDY.format(folder=folder)
         ) from error
+
+
+def _latent_colours(rows: Iterable[Iterable[float]]) -> tuple[tuple[float, ...], ...]:
+    found = tuple(tuple(map(float, row)) for row in rows)
+    if found and [len(row) for row in found] != [5, 5, 5]:
+        raise ValueError("latent_colours, which are three rows of five numbers")
+    return found
 
 
 def _artifact(item: Mapping[str, Any]) -> Artifact:

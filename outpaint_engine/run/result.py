@@ -69,8 +69,14 @@ class Progress:
     shown: "Image | None" = None
     """Of a picture that is being refined: what is refined."""
 
-    def preview(self, index: int = 0) -> "Image":
-        """The `index`th of `pictures` as the model sees it now, which costs one call of the VAE decoder; or `shown`.
+    colours: tuple[tuple[float, ...], ...] = ()
+    """Of latents, as the engine set's manifest says them."""
+
+    def preview(self, index: int = 0, *, decoded: bool = False) -> "Image":
+        """The `index`th of `pictures` as the model sees it now, at the size of the canvas; or `shown`.
+
+        Each latent in its colour, which costs next to nothing, where the engine set says their colours. `decoded`, and
+        where it does not, by one call of the VAE decoder.
 
         Raises:
             OutpaintError: the run has gone on, and on its device this step's latents are no longer there.
@@ -78,6 +84,8 @@ class Progress:
         if self.shown is not None:
             return self.shown.copy()
         x0 = self.sampled.x0[index : index + 1]
+        if self.colours and not decoded:
+            return coloured(x0[0], self.colours)
         return to_image(to_levels(self.decoder.decode(x0)).round().astype(np.uint8))
 
 
@@ -104,6 +112,14 @@ class OutpaintRun(ABC):
         if self._result is None:
             raise OutpaintError("This run has no result yet: iterate over it to the end first.")
         return self._result
+
+
+def coloured(latents: Array, rows: tuple[tuple[float, ...], ...]) -> "Image":
+    """Latents (4, h, w) as a picture of 8h x 8w pixels: `rows` are four factors and what is added, for each colour."""
+    matrix = np.asarray(rows, np.float32) * 127.5
+    mixed = np.tensordot(latents, matrix[:, :4], (0, 1)) + (matrix[:, 4] + 128)
+    height, width = latents.shape[1:]
+    return to_image(np.clip(mixed, 0, 255).astype(np.uint8)).resize((8 * width, 8 * height), resample=2)
 
 
 def to_levels(pixels: Array) -> Array:

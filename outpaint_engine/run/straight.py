@@ -101,7 +101,8 @@ class StraightRun(OutpaintRun):
             start = starter.start([seeds[index] for index in pictures], self._walk, self._predict())
             for step in self._sample(start, cond, uncond):
                 number, total = done * calls + step.number + 1, len(batches) * calls
-                yield Progress(number, total, step, self._models.vae_decoder, pictures)
+                colours = self._models.engine_set.latent_colours
+                yield Progress(number, total, step, self._models.vae_decoder, pictures, colours=colours)
             latents.extend(step.x[row : row + 1] for row in range(len(pictures)))
         self._result = self._finished(seeds, latents)
 
