@@ -7,7 +7,7 @@ from the same graphs, with the changed weights in the place of the file's. The l
 import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -198,8 +198,9 @@ class LoraModels:
         if missing:
             backend = find_backend(base.unet.engine.backend)
             backend.require_changes()
-            self._make_room(sum(self._size(backend, key) for key in missing), keep=set(keys.values()))
-            self._open(base, backend, missing, active)
+            sizes = {key: self._size(backend, key) for key in missing}
+            self._make_room(sum(sizes.values()), keep=set(keys.values()))
+            self._open(base, backend, sizes, active)
         found = {name: self._kept[key][0] for name, key in keys.items()}
         for key in keys.values():
             self._kept.move_to_end(key)
@@ -207,13 +208,15 @@ class LoraModels:
         alone = {SHALLOW: None} if "unet" in changed and SHALLOW not in found else {}
         return base._replace(loras=tuple(used), **found, **alone)  # type: ignore[arg-type]
 
-    def _open(self, base: Models, backend: Backend, missing: Sequence[_Key], active: Mapping[UsedLora, Path]) -> None:
+    def _open(
+        self, base: Models, backend: Backend, missing: Mapping[_Key, int], active: Mapping[UsedLora, Path]
+    ) -> None:
         changes = [(read_lora(path, self._shapes), lora.strength) for lora, path in active.items()]
         for part in dict.fromkeys(_part_of(name) for name, _, _ in missing):
             arrays = merged(self._stored[part], [(found.get(part, {}), strength) for found, strength in changes])
             for key in missing:
                 if _part_of(key[0]) == part:
-                    self._kept[key] = (self._component(base, backend, key, arrays), self._size(backend, key))
+                    self._kept[key] = (self._component(base, backend, key, arrays), missing[key])
 
     def _component(self, base: Models, backend: Backend, key: _Key, arrays: Mapping[str, Array]) -> Unet | TextEncoder:
         name, graph, _ = key
