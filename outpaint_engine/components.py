@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from .adapters import UsedLora
+from .denoise import guidance_embedding
 from .engine_set import EngineSet
 from .engines.base import Engine
 from .engines.wrapping import WrappingEngine
@@ -26,7 +27,7 @@ ADDED_WORDS = "added_words"
 """The graph of a text encoder that takes vectors for words which its token table does not have."""
 VECTORS_AT_ONCE = 32
 """Vectors are handed over in multiples of so many, so that a further word is seldom another shape to compile for."""
-MASK, ADDED, DEEP = "attention_mask", "added_embeddings", "deep_features"
+MASK, ADDED, DEEP, GUIDANCE = "attention_mask", "added_embeddings", "deep_features", "timestep_cond"
 
 
 class _Component:
@@ -158,6 +159,20 @@ class Unet(_Component):
     part, output_name = "unet", "out_sample"
     input_names: tuple[str, ...] = ("sample", "timestep", "encoder_hidden_states")
 
+    def __init__(self, engine: Engine, guidance_scale: float = 1.0) -> None:
+        super().__init__(engine)
+        self._guidance = None
+        if self.takes_guidance:
+            width = self._spec(GUIDANCE).shape[1]
+            if not isinstance(width, int):
+                raise EngineSetError(f"The {self.part} graph does not say how wide {GUIDANCE} is. Export it again.")
+            self._guidance = guidance_embedding(guidance_scale, width)
+
+    @property
+    def takes_guidance(self) -> bool:
+        """Whether the graph was distilled with guidance and takes its scale: no second prediction is computed."""
+        return GUIDANCE in self.engine.inputs
+
     @property
     def whole_timesteps(self) -> bool:
         """Whether the graph takes integers, as Optimum's do."""
@@ -181,7 +196,8 @@ class Unet(_Component):
         axes = self._spec("timestep").shape
         told = round(timestep) if self.whole_timesteps else timestep
         rows = tuple(axis if isinstance(axis, int) else len(sample) for axis in axes)
-        return {"sample": sample, "timestep": np.full(rows, told), "encoder_hidden_states": context}
+        feeds = {"sample": sample, "timestep": np.full(rows, told), "encoder_hidden_states": context}
+        return feeds if self._guidance is None else {**feeds, GUIDANCE: self._guidance.repeat(len(sample), axis=0)}
 
     @property
     def gives_features(self) -> bool:
@@ -271,6 +287,13 @@ class Models(NamedTuple):
             vae_encoder=VaeEncoder(WrappingEngine(self.vae_encoder.engine, wrap, ENCODED), scale),
             vae_decoder=VaeDecoder(decoding, scale),
         )
+
+    def guided_by(self, scale: float) -> "Models":
+        """The same for runs at a guidance scale, where the UNet is told it."""
+        if not self.unet.takes_guidance:
+            return self
+        shallow = self.shallow and ShallowUnet(self.shallow.engine, scale)
+        return self._replace(unet=Unet(self.unet.engine, scale), shallow=shallow)
 
     @classmethod
     def of(cls, engine_set: EngineSet, engines: Mapping[str, Engine]) -> Self:

@@ -46,7 +46,7 @@ def part_shapes(
     width, height, rows = bucket
     scale = 1 if part == "vae_encoder" else factor
     picture = (rows if part == "unet" else 1, None, height // scale, width // scale)
-    free = {4: picture, 3: (picture[0], tokens, None), 2: (1, tokens), 1: picture[:1], 0: ()}
+    free = {4: picture, 3: (picture[0], tokens, None), 2: (picture[0], tokens), 1: picture[:1], 0: ()}
     shapes = []
     for entry in inputs:
         axes: Sequence[int | str] = entry["shape"]

@@ -5,7 +5,7 @@ Each takes a prediction function and returns one, so a sampler sees only `Denois
 
 from .features import forecast_features
 from .forecast import forecast
-from .guidance import Guidance, guided, guided_calls
+from .guidance import Guidance, guidance_embedding, guided, guided_calls
 from .known import Held, hold_by_grey, hold_known, mask_channels, with_mask_channels
 from .prediction import Predict, denoiser
 from .reuse import LEVELS, Reuse, follows
@@ -20,6 +20,7 @@ __all__ = [
     "follows",
     "forecast",
     "forecast_features",
+    "guidance_embedding",
     "guided",
     "guided_calls",
     "hold_by_grey",

@@ -9,7 +9,7 @@ from ..tensors import Array
 from .forecast import Trend, whole_calls
 from .prediction import Predict
 
-__all__ = ["Guidance", "guided", "guided_calls"]
+__all__ = ["Guidance", "guidance_embedding", "guided", "guided_calls"]
 
 
 class Guidance(NamedTuple):
@@ -47,6 +47,17 @@ def guided_calls(interval: tuple[float, float], calls: int, calls_per_step: int 
     steps = -(-calls // calls_per_step)
     first, last = (int(edge * steps) * calls_per_step for edge in interval)
     return range(first, min(last, calls))
+
+
+def guidance_embedding(scale: float, width: int) -> Array:
+    """Sines and cosines of a guidance scale, float32 (1, width), for UNets that were distilled with guidance.
+
+    In float32 as diffusers computes them (`get_guidance_scale_embedding` of its LatentConsistencyModelPipeline).
+    """
+    half = width // 2
+    step = np.log(np.float32(10_000)) / np.float32(half - 1)
+    angles = np.float32(1000) * np.float32(scale - 1) * np.exp(np.arange(half, dtype=np.float32) * -step)
+    return np.pad(np.concatenate([np.sin(angles), np.cos(angles)]), (0, width % 2))[None]
 
 
 def guided(predict: Predict, cond: Array, uncond: Array, guidance: Guidance) -> Callable[[Array, float], Array]:

@@ -56,7 +56,8 @@ class LargeRun(OutpaintRun):
 
     def __init__(self, models: Models, request: OutpaintRequest, placed: Placed, max_batch: int | None = None) -> None:
         super().__init__(placed.plan)
-        self._models, self._request, self._placed = models, request, placed
+        self._models = models.guided_by(request.guidance_scale)
+        self._request, self._placed = request, placed
         detail, native = request.chosen_detail, models.engine_set.native_size
         side = detail.work_size or native
         small = work_size(request.width, request.height, side)

@@ -155,7 +155,7 @@ class Refinement:
             return answer
 
         scale, calls = sampling.guidance_scale, len(sampling.walk.calls) * -(-len(self._layout.unet) // self._together)
-        guidance = Guidance(scale, range(calls if scale > 1 else 0))
+        guidance = Guidance(scale, range(calls if scale > 1 and not unet.takes_guidance else 0))
         predict = guided(counted, sampling.cond, sampling.uncond, guidance)
         return Averaged(predict, self._layout.unet, shown, self._together)
 

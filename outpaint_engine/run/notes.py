@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from ..adapters import UsedLora
 from ..components import Unet
 from ..engine_set import EngineSet
+from ..errors import RequestError
 from ..request import OutpaintRequest
 from ..samplers import Walk
 
-__all__ = ["lora_notes", "size_notes", "timestep_notes", "weight_notes"]
+__all__ = ["distilled_notes", "lora_notes", "size_notes", "timestep_notes", "weight_notes"]
 
 
 def weight_notes(engine_set: EngineSet) -> list[str]:
@@ -23,6 +24,21 @@ def weight_notes(engine_set: EngineSet) -> list[str]:
 def lora_notes(loras: Sequence[UsedLora]) -> list[str]:
     """What is merged into the model, which nothing else in the picture says."""
     return ["LoRAs: " + ", ".join(f"{lora.name} at {lora.strength:g}" for lora in loras) + "."] if loras else []
+
+
+def distilled_notes(request: OutpaintRequest, unet: Unet) -> list[str]:
+    """What of guidance a UNet that is told its scale does not know.
+
+    Raises:
+        RequestError: the request asks for a form of guidance that needs a second prediction.
+    """
+    if not unet.takes_guidance:
+        return []
+    usual = {"guidance_rescale": 0.0, "guidance_interval": (0.0, 1.0), "guidance_every": 1}
+    for name, value in usual.items():
+        if getattr(request, name) != value:
+            raise RequestError(f"{name} cannot be used: this UNet was distilled with guidance and is told its scale.")
+    return ["The negative prompt is not read: this UNet was distilled with guidance."] if request.negative_text else []
 
 
 def size_notes(request: OutpaintRequest, native_size: int) -> list[str]:

@@ -21,7 +21,7 @@ from ..schedule import NoiseSchedule, notes_on
 from ..shapes import Bucket
 from ..tensors import Array
 from ..timing import Timings
-from .notes import lora_notes, size_notes, timestep_notes, weight_notes
+from .notes import distilled_notes, lora_notes, size_notes, timestep_notes, weight_notes
 from .place import Placed
 from .result import OutpaintResult, OutpaintRun, Progress, to_levels
 from .start import Start, Starter
@@ -56,7 +56,8 @@ class StraightRun(OutpaintRun):
 
     def __init__(self, models: Models, request: OutpaintRequest, placed: Placed, max_batch: int | None = None) -> None:
         super().__init__(placed.plan)
-        self._models, self._request, self._canvas = models.wrapping(request.wrap), request, placed.canvas
+        self._models = models.wrapping(request.wrap).guided_by(request.guidance_scale)
+        self._request, self._canvas = request, placed.canvas
         self._batch = pictures_per_call(request.width, request.height, max_batch)
         config = models.engine_set.scheduler
         self.scheduler, settings = scheduler_of(request.scheduler, config)
@@ -74,6 +75,7 @@ class StraightRun(OutpaintRun):
             *timestep_notes(self._walk, models.unet),
             *request.chosen_reuse.notes(len(self._whole), len(self._walk.calls)),
             *self._guidance.notes(),
+            *distilled_notes(request, models.unet),
             *self._texts.notes,
             *lora_notes(models.loras),
         )
@@ -141,7 +143,7 @@ class StraightRun(OutpaintRun):
         # At 1 the guided prediction is the prompt's own; below, diffusers guides no more.
         return Guidance(
             request.guidance_scale,
-            calls if request.guidance_scale > 1 else range(0),
+            calls if request.guidance_scale > 1 and not self._models.unet.takes_guidance else range(0),
             request.guidance_rescale,
             request.guidance_every,
         )
@@ -168,6 +170,7 @@ class StraightRun(OutpaintRun):
         """The run without arrays between its calls; None where something of it needs them."""
         unet, guidance, calls = self._models.unet, self._guidance, range(len(self._walk.calls))
         plain = guidance.calls in (range(0), calls) and guidance.every == 1 and not guidance.rescale
+        plain = plain and not unet.takes_guidance
         if start.by_grey or self._request.chosen_reuse or not plain or unet.engine.bound_calls() is None:
             return None
         linear = linear_steps(self.sampler, self._walk)

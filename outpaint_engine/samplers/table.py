@@ -188,7 +188,7 @@ SCHEDULERS: tuple[Scheduler, ...] = (
         "LCMScheduler",
         lcm,
         walks.consistency_walk,
-        "latent consistency models only: 2 to 8 steps, guidance 1 to 2",
+        "latent consistency models or an LCM-LoRA only: 2 to 8 steps, guidance 1 to 2",
         random=True,
     ),
     Scheduler(
@@ -197,7 +197,7 @@ SCHEDULERS: tuple[Scheduler, ...] = (
         "TCDScheduler",
         tcd,
         walks.consistency_walk,
-        "models distilled for TCD or Hyper-SD only: 4 to 8 steps, guidance 1; eta adds detail",
+        "models or LoRAs distilled for TCD or Hyper-SD only: 4 to 8 steps, guidance 1; eta adds detail",
     ),
 )
 

@@ -129,7 +129,9 @@ class UnetGraph(PartGraph):
     """`sample` (batch, 4 or 9, h, w), `timestep` (batch,), `encoder_hidden_states` -> `out_sample`; all float32.
 
     `encoder_hidden_states` is (batch, sequence, width), `out_sample` (batch, 4, h, w). `timestep` is what diffusers'
-    schedulers of Karras' kind hand to the UNet: DPM2's midpoints are no whole numbers.
+    schedulers of Karras' kind hand to the UNet: DPM2's midpoints are no whole numbers. A UNet that was distilled with
+    guidance (`time_cond_proj_dim`, as latent consistency models are) also takes `timestep_cond` (batch, that width),
+    the embedding of the guidance scale.
     """
 
     part = "unet"
@@ -140,10 +142,22 @@ class UnetGraph(PartGraph):
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.unet = unet
+        self.guidance_width: int | None = unet.config.get("time_cond_proj_dim")
 
-    def forward(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor) -> Tensor:
+    @property
+    def names(self) -> GraphNames:
+        """The part's, and the embedding of the guidance scale where the UNet takes one."""
+        names = GRAPHS[self.part]
+        guidance = {} if self.guidance_width is None else {"timestep_cond": {0: "batch_size"}}
+        return GraphNames({**names.inputs, **guidance}, names.outputs)
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, timestep_cond: Tensor | None = None
+    ) -> Tensor:
         """Prediction of the UNet for noisy latents, as its checkpoint was trained (noise or velocity)."""
-        prediction: Tensor = self.unet(sample, timestep, encoder_hidden_states, return_dict=False)[0]
+        prediction: Tensor = self.unet(
+            sample, timestep, encoder_hidden_states, timestep_cond=timestep_cond, return_dict=False
+        )[0]
         return prediction
 
     def feeds(self) -> list[tuple[Tensor, ...]]:
@@ -162,6 +176,7 @@ class UnetGraph(PartGraph):
                 torch.randn(batch, int(self.unet.config["in_channels"]), height, width, generator=generator),
                 torch.rand(batch, generator=generator) * (TIMESTEPS - 1),
                 torch.randn(batch, length, int(self.unet.config["cross_attention_dim"]), generator=generator),
+                *self._guidance(batch, generator),
             )
             for batch, height, width, length in sizes
         ]
@@ -172,7 +187,13 @@ class UnetGraph(PartGraph):
         text = torch.randn(1, 77, int(config["cross_attention_dim"]), generator=_generator())
         timestep = torch.full((1,), TIMESTEPS / 2)
         filled = _filled(int(config["in_channels"]), side // FACTOR, 1.0)
-        return {label: (sample, timestep, text) for label, sample in filled.items()}
+        guidance = self._guidance(1, _generator())
+        return {label: (sample, timestep, text, *guidance) for label, sample in filled.items()}
+
+    def _guidance(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        if self.guidance_width is None:
+            return ()
+        return (torch.randn(batch, self.guidance_width, generator=generator),)
 
     @property
     def config(self) -> Mapping[str, Any]:

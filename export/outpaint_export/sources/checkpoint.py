@@ -25,7 +25,6 @@ OTHER_CONDITIONS = (
     "class_embed_type",
     "num_class_embeds",
     "encoder_hid_dim_type",
-    "time_cond_proj_dim",
 )
 DOUBLING_BLOCKS = ("ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D", "KUpBlock2D", "KCrossAttnUpBlock2D")
 """Of diffusers' blocks, those that double a size instead of going back to the one before it was halved."""
@@ -100,6 +99,8 @@ def check_text_encoder(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) ->
 
 def check_unet(unet: UNet2DConditionModel, text_width: int) -> None:
     """Raise a `SourceError` unless the UNet can be run on latents of any size, a text and a timestep alone.
+
+    One that was distilled with guidance takes its strength too (`time_cond_proj_dim`).
 
     `text_width` is that of the text encoder's embeddings.
     """
