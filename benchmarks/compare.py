@@ -25,6 +25,7 @@ from .contest import Contest, Rounds, SideFailed
 from .ratios import Ratio, paired_ratio
 from .sides import KINDS
 from .task import SideName, Task
+from .tracks import approximate_lines, beside_exact
 
 SCHEMA = "outpaint-compare/1"
 
@@ -54,6 +55,7 @@ def compared(given: argparse.Namespace) -> dict[str, Any]:
         scheduler=given.scheduler,
         steps=given.steps,
         guidance_scale=given.guidance_scale,
+        scenes=given.scenes,
     )
     environment = asdict(read_environment())
     rounds = Rounds(given.warmup, given.rounds, given.pause)
@@ -79,6 +81,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=at_least_two, default=10, help="steps a picture; 10, the first is not counted")
     parser.add_argument("--scheduler", default="DDIM")
     parser.add_argument("--guidance-scale", type=float, default=7.5)
+    parser.add_argument("--scenes", action="store_true", help="paint the demo's held-out scenes, on a square")
     parser.add_argument("--rounds", type=int, default=10, help="pictures counted of each side; 10")
     parser.add_argument("--warmup", type=int, default=1, help="rounds not counted; 1")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between turns; 0.1")
@@ -123,6 +126,8 @@ def result(contest: Contest, environment: dict[str, Any], given: argparse.Namesp
                 "peak_rss": side.turns[-1]["peak_rss"],
                 **times(side.turns, base.turns, "step"),
                 **times(side.turns, base.turns, "picture"),
+                **times(side.turns, base.turns, "cpu"),
+                **beside_exact(side, contest.sides),
                 "latents_difference": side.difference,
             }
         )
@@ -150,11 +155,13 @@ def table(content: dict[str, Any]) -> list[str]:
     lines = [
         f"{'':36}{'s/step':>9}  {'times the first [95 %]':24}{'s/picture':>9}  {'times the first':24}{'latents':>9}"
     ]
-    for side in content["sides"]:
+    exact = [side for side in content["sides"] if side["track"] == "exact"]
+    for side in exact:
         difference = side["latents_difference"]
         columns = "".join(column(side[f"{name}_seconds"], side[f"{name}_ratio"]) for name in ("step", "picture"))
         lines.append(f"{side['side']:36}{columns}{'-' if difference is None else f'{difference:.1e}':>9}")
     lines += [f"left out: {name}: {reason}" for name, reason in content["left_out"].items()]
+    lines += approximate_lines([side for side in content["sides"] if side["track"] == "approximate"])
     return [
         *lines,
         f"latents: largest difference from {base}'s, by its largest value",

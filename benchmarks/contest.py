@@ -38,7 +38,8 @@ class Rounds(NamedTuple):
 class Side:
     """One side: its process, what it said when it was loaded, and its counted turns.
 
-    `difference` is that of its final latents from the first side's, relative to their largest value.
+    `difference` is that of its final latents from the first side's, relative to their largest value; `painted` are the
+    files of the counted turns' unknown areas, where the side tells them.
     """
 
     name: SideName
@@ -46,6 +47,7 @@ class Side:
     prepared: dict[str, Any] = field(default_factory=dict)
     turns: list[dict[str, Any]] = field(default_factory=list)
     difference: float | None = None
+    painted: list[Path] = field(default_factory=list)
 
     def ask(self, line: dict[str, Any]) -> dict[str, Any]:
         """Send a line and wait for the answer.
@@ -88,7 +90,7 @@ class Contest:
             side = Side(name, _started(name, self._environments))
             side.prepared = side.ask({"prepare": {"side": name.text, "task": asdict(self.task)}})
             # A side that cannot run is found out here, and not after the others are loaded.
-            side.ask({"run": 0, "latents": str(self._latents(len(self.sides)))})
+            side.ask({"run": 0, "latents": str(self._latents(len(self.sides))), "painted": None})
         except SideFailed as error:
             if side:
                 _end(side.process)
@@ -110,9 +112,11 @@ class Contest:
             order = draw.sample(self.sides, len(self.sides))
             for side in order:
                 time.sleep(rounds.pause)
-                turn = side.ask({"run": number + 1, "latents": None})
+                path = self._scratch / f"{self.sides.index(side)}-{number}.npy"
+                turn = side.ask({"run": number + 1, "latents": None, "painted": str(path)})
                 if number >= rounds.warmup:
                     side.turns.append(turn)
+                    side.painted.append(path)
             self.orders.append([side.name.text for side in order])
 
     def _latents(self, index: int) -> Path:

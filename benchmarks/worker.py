@@ -1,7 +1,8 @@
 """The process of one side: lines of JSON in, one line of JSON out for each. Not for people.
 
     {"prepare": {"side": TEXT, "task": {...}}}   -> {"seconds": ..., "facts": {...}, "environment": {...}}
-    {"run": SEED, "latents": PATH or null}       -> {"step": ..., "picture": ..., "outside": ..., "peak_rss": ...}
+    {"run": SEED, "latents": PATH or null, "painted": PATH or null}
+        -> {"step": ..., "picture": ..., "cpu": ..., "outside": ..., "peak_rss": ...}
 
 An answer with "error" ends the process; so does the end of the input.
 """
@@ -32,9 +33,11 @@ def answer(line: dict[str, Any], side: list[Contestant]) -> dict[str, Any]:
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "facts": side[0].facts, "environment": asdict(read_environment())}
     turn = side[0].run(int(line["run"]))
-    if line["latents"] and turn.latents is not None:
-        np.save(line["latents"], turn.latents)
-    return {"step": turn.step, "picture": turn.picture, "outside": turn.outside, "peak_rss": peak_rss()}
+    for name in ("latents", "painted"):
+        found = getattr(turn, name)
+        if line[name] and found is not None:
+            np.save(line[name], found)
+    return {name: getattr(turn, name) for name in ("step", "picture", "cpu", "outside")} | {"peak_rss": peak_rss()}
 
 
 def main() -> None:

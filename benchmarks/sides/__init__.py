@@ -21,7 +21,9 @@ KINDS: Mapping[str, Kind] = {
     "ours": Kind("engine_set", "", "outpaint_engine; DEVICE is a backend's name, OPTIONs are those of EngineOptions"),
     "fresh": Kind("fresh_process", "", "ours from a fresh process: start, load, first picture"),
     "onnxruntime": Kind("plain_sessions", "", "ONNX Runtime's own calls of all parts, without a pipeline; threads=1"),
-    "diffusers": Kind("torch_pipeline", "", "diffusers' inpaint pipeline on torch; compile=true, channels_last=true"),
+    "diffusers": Kind(
+        "torch_pipeline", "", "diffusers' inpaint pipeline on torch; compile=true, channels_last=true, deepcache=N"
+    ),
     "optimum": Kind("ort_pipeline", "optimum", "Optimum's ONNX Runtime inpaint pipeline over our engine set"),
     "optimum-intel": Kind("openvino_pipeline", "openvino", "optimum-intel's OpenVINO inpaint pipeline, static shapes"),
     "openvino": Kind("openvino_graph", "openvino", "OpenVINO driven natively on our UNet graph, without a pipeline"),

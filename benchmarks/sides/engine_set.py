@@ -1,8 +1,11 @@
 """Ours: the iterator that users call."""
 
 import time
+from dataclasses import replace
 from statistics import median
 from typing import Any
+
+import numpy as np
 
 from outpaint_engine import EngineOptions, OutpaintPipeline
 from outpaint_engine.engines.timed import TimedEngine
@@ -16,7 +19,9 @@ __all__ = ["load"]
 class EngineSetSide:
     def __init__(self, name: SideName, task: Task) -> None:
         buckets = (bucket_of(request_of(task, 0), None),)
-        options = EngineOptions(precision=name.precision, buckets=buckets, **name.options)
+        loading = dict(name.options)
+        self._reuse = loading.pop("reuse", "off")
+        options = EngineOptions(precision=name.precision, buckets=buckets, **loading)
         self._pipe = OutpaintPipeline.from_pretrained(task.engines, device=name.device, options=options)
         self._task = task
         engine = self._unet = TimedEngine(self._pipe.models.unet.engine)
@@ -26,19 +31,22 @@ class EngineSetSide:
             "device": engine.device,
             "precision": engine.precision,
             "synthetic": self._pipe.models.engine_set.synthetic,
+            "reuse": self._reuse,
         }
 
     def run(self, seed: int) -> Turn:
-        request = request_of(self._task, seed)
+        request = replace(request_of(self._task, seed), reuse=self._reuse)
         self._unet.seconds.clear()
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         run = self._pipe.steps(request)
         ends = [time.perf_counter() for _ in run]
-        picture = time.perf_counter() - began
+        picture, cpu = time.perf_counter() - began, time.process_time() - cpu
         result = run.result
-        steps = zip(result.timings.steps, self._unet.seconds, strict=True)
-        outside = median(step - call for step, call in steps)
-        return Turn((ends[-1] - ends[0]) / (len(ends) - 1), picture, result.latents, outside)
+        # A step that is read off the others has no call.
+        whole = [step for step, rows in zip(result.timings.steps, result.timings.rows, strict=True) if rows]
+        outside = median(step - call for step, call in zip(whole, self._unet.seconds, strict=True))
+        painted = np.asarray(result.images[0])[result.plan.unknown == 1]
+        return Turn((ends[-1] - ends[0]) / (len(ends) - 1), picture, result.latents, outside, cpu, painted)
 
 
 def load(name: SideName, task: Task) -> EngineSetSide:

@@ -53,7 +53,7 @@ class InpaintPipelineSide:
                 ends.append(time.perf_counter())
             return kept
 
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         latents = pipeline(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
@@ -64,13 +64,14 @@ class InpaintPipelineSide:
             strength=1.0,
             num_inference_steps=task.steps,
             guidance_scale=task.guidance_scale,
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator().manual_seed(request.seed),
             output_type="latent",
             callback_on_step_end=step_ended,
         ).images
-        self._decode(latents)
-        picture = time.perf_counter() - began
-        return Turn((ends[-1] - ends[0]) / (task.steps - 1), picture, latents.float().cpu().numpy())
+        decoded = self._decode(latents)
+        picture, cpu = time.perf_counter() - began, time.process_time() - cpu
+        step = (ends[-1] - ends[0]) / (task.steps - 1)
+        return Turn(step, picture, latents.float().cpu().numpy(), cpu=cpu, painted=decoded[mask == 1])
 
     def _decode(self, latents: torch.Tensor) -> Array:
         scale = self._pipeline.vae.config["scaling_factor"]

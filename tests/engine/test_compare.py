@@ -35,6 +35,19 @@ def test_sides_take_turns_and_are_compared_with_the_first(tmp_path: Path) -> Non
     assert "a note" in done.stdout and "ours:ort-cpu:auto:threads=1" in done.stdout
 
 
+def test_an_approximate_side_states_its_gain_and_its_loss(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    sides = ("--side", "ours:ort-cpu:fp32", "--side", "ours:ort-cpu:fp32:reuse=careful")
+    done = compare(*sides, "--steps", "4", "--rounds", "2", "--warmup", "0", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    exact, approximate = json.loads(out.read_text())["sides"]
+    assert (exact["track"], approximate["track"]) == ("exact", "approximate")
+    found = approximate["beside_exact"]
+    assert found["side"] == "ours:ort-cpu:fp32" and found["times_as_fast"]["ratio"] > 0
+    assert len(found["decibels"]["each"]) == 2 and 10 < found["decibels"]["worst"] < 99
+    assert "approximate, by processor time" in done.stdout
+
+
 def test_a_fresh_process_and_plain_sessions_are_sides_too() -> None:
     sides = ("--side", "fresh:ort-cpu:fp32", "--side", "onnxruntime:cpu:fp32:threads=1")
     done = compare(*sides, "--rounds", "1", "--warmup", "0")
