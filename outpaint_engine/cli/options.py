@@ -11,6 +11,8 @@ from ..canvas import ANCHORS, WAYS, Placement, way_of
 from ..denoise import Reuse
 from ..engines.base import PRECISIONS
 from ..errors import RequestError
+from ..images.credentials import ALGORITHMS, Credentials
+from ..images.credentials import MIME as SIGNED
 from ..request import SAFETY, Detail
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from ..shared import SharedPipeline
 
 __all__ = [
+    "credentials_of",
+    "credentials_options",
     "Adapters",
     "adapter_options",
     "detail_of",
@@ -57,6 +61,31 @@ def placement_options(command: Command) -> Command:
         ),
     ]
     return _added(command, options)
+
+
+def credentials_options(command: Command) -> Command:
+    """Add what signs the result's content credentials."""
+    file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    options = [
+        click.option("--sign-certificate", type=file, help="PEM: sign content credentials (C2PA), extra c2pa."),
+        click.option("--sign-key", type=file, help="PEM: the certificate's private key."),
+        click.option("--sign-algorithm", type=click.Choice(ALGORITHMS), help="The key's. [es256]"),
+    ]
+    return _added(command, options)
+
+
+def credentials_of(options: dict[str, Any], suffix: str, *, metadata: bool) -> Credentials | None:
+    """Take the options of `credentials_options` out, and read what signs; checked before any work is done."""
+    certificate, key, algorithm = (options.pop(f"sign_{name}") for name in ("certificate", "key", "algorithm"))
+    if not (certificate or key or algorithm):
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError("Signing needs both --sign-certificate and --sign-key.")
+    if not metadata:
+        raise click.UsageError("--no-metadata leaves content credentials out too: leave the certificate or it away.")
+    if suffix not in SIGNED:
+        raise click.UsageError(f"Content credentials go into {', '.join(SIGNED)}; not into {suffix}.")
+    return Credentials.read(certificate, key, algorithm or ALGORITHMS[0])
 
 
 def mask_option(command: Command) -> Command:

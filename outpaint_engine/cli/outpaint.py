@@ -9,6 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from .. import __version__
 from ..canvas import CanvasPlan
 from ..canvas import plan as plan_canvas
 from ..detail import large_buckets
@@ -24,6 +25,7 @@ from ..images import (
     to_image,
     write_all,
 )
+from ..images.credentials import original_of as signed_original
 from ..pipeline import OutpaintPipeline
 from ..recipe import whole_calls
 from ..request import OutpaintRequest
@@ -31,6 +33,8 @@ from ..run import OutpaintResult, OutpaintRun
 from .options import (
     Adapters,
     adapter_options,
+    credentials_of,
+    credentials_options,
     detail_of,
     detail_options,
     engine_options,
@@ -59,6 +63,7 @@ __all__ = ["plan", "run"]
 @click.option(
     "--metadata/--no-metadata", default=True, help="Say in OUT that a model painted it, and on which request. [on]"
 )
+@credentials_options
 @click.option("--srgb", is_flag=True, help="Write 8-bit sRGB, also for a picture of 16 bits or with a colour profile.")
 @click.option("--json", "as_json", is_flag=True, help="Print seed, timings and quality as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary.")
@@ -75,6 +80,7 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     adapters = Adapters.of(options)
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     suffix = _suffix(target)
+    credentials = credentials_of(options, suffix, metadata=metadata)
     given = _given(source)
     picture = open_picture(given)
     placement, detail = placement_of(picture.size, options), detail_of(options)
@@ -96,6 +102,8 @@ def run(source: str, target: str, engines: str, device: str, batch: int | None, 
     for note in result.notes[len(started.notes) :]:
         click.echo(f"Note: {note}", err=True)
     contents = files_of(request, result, original, suffix, metadata=metadata)
+    if credentials:
+        contents = [credentials.sign(each, suffix, signed_original(given), __version__) for each in contents]
     if target == "-":
         sys.stdout.buffer.write(contents[0])
         sys.stdout.buffer.flush()

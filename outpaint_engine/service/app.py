@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..errors import OutputError
+from ..images.credentials import Credentials
 from ..shared import SharedPipeline
 from .configuration import Configuration
 from .failures import record_failure
@@ -82,7 +83,11 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
 
 def _service(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> Service:
     spare = SPARE_PLACES * configuration.workers
-    metrics, painter = Metrics(), Painter(model, spare, configuration.metadata, configuration.safety)
+    credentials = None
+    if configuration.sign_certificate:
+        pair = configuration.sign_certificate, configuration.sign_key
+        credentials = Credentials.read(*pair, configuration.sign_algorithm)
+    metrics, painter = Metrics(), Painter(model, spare, configuration.metadata, configuration.safety, credentials)
     decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
     memory = Memory(store) if store.hold() else None
     return Service(

@@ -64,6 +64,10 @@ class Configuration(BaseModel):
     """Whether `image` may be an address that the service fetches."""
     metadata: Flag = True
     """Whether a result's file says that a model painted it, and on which request."""
+    sign_certificate: Annotated[str, Strict()] = ""
+    sign_key: Annotated[str, Strict()] = ""
+    sign_algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = "es256"
+    """PEM files that sign the content credentials of every result, and the key's algorithm."""
     safety: Literal["off", "flag", "refuse"] = "off"
     """Whether the engine set's safety checker looks at every result: to say in a header what it found, or to fail."""
 
@@ -123,6 +127,10 @@ class Configuration(BaseModel):
     def _consistent(self) -> Self:
         if self.canvas_default not in self.canvas_sides:
             raise ValueError(f"canvas_default {self.canvas_default} is not one of canvas_sides {self.canvas_sides}")
+        if bool(self.sign_certificate) != bool(self.sign_key):
+            raise ValueError("sign_certificate and sign_key go together")
+        if self.sign_certificate and not self.metadata:
+            raise ValueError("sign_certificate needs metadata, which is off")
         if not self.steps[0] <= self.steps_default <= self.steps[1]:
             raise ValueError(f"steps_default {self.steps_default} is outside steps {self.steps}")
         if self.max_image_bytes * 4 // 3 > self.max_body_bytes:

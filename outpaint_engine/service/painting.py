@@ -9,7 +9,9 @@ import time
 from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
+from .. import __version__
 from ..images import encode
+from ..images.credentials import Credentials, original_of
 from ..recipe import provenance_of
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, Progress
@@ -33,13 +35,18 @@ class Painter:
     """Runs orders on a model that several threads share; the model stays the caller's to close.
 
     `standing_still` is how many runs may be open beside those that go on; `metadata` says whether a result carries
-    where it is from; `safety` is every request's.
+    where it is from, `credentials` sign that; `safety` is every request's.
     """
 
     def __init__(
-        self, model: SharedPipeline, standing_still: int = 0, metadata: bool = True, safety: str = "off"
+        self,
+        model: SharedPipeline,
+        standing_still: int = 0,
+        metadata: bool = True,
+        safety: str = "off",
+        credentials: Credentials | None = None,
     ) -> None:
-        self._model, self._metadata, self._safety = model, metadata, safety
+        self._model, self._metadata, self._safety, self._credentials = model, metadata, safety, credentials
         if safety != "off":
             model.load_safety_checker()
         if standing_still:
@@ -67,6 +74,8 @@ class Painter:
         stages = result.timings.stages | {"unet": sum(result.timings.steps)}
         image = result.images[0].crop(crop) if crop else result.images[0]
         content = encode(image, suffix, provenance_of(request, result) if self._metadata else None)
+        if self._credentials:
+            content = self._credentials.sign(content, suffix, original_of(picture), __version__)
         return Painted(content, _report(result), time.perf_counter() - began, stages)
 
     def warm_up(self, side: int) -> None:
