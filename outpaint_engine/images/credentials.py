@@ -32,6 +32,8 @@ MIME: Mapping[str, str] = {
 """File endings that are signed."""
 STARTS = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 TOOL = "outpaint_engine"
+SETTINGS = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+"""Thumbnails would take most of the time and up to a megabyte; what was just signed need not be read again."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Credentials:
         Raises:
             OutputError: another ending, or certificate, key and algorithm do not belong together.
         """
-        from c2pa import Builder, C2paError, C2paSignerInfo, Signer
+        from c2pa import Builder, C2paError, C2paSignerInfo, Context, Settings, Signer
 
         if suffix not in MIME:
             raise OutputError(f"Content credentials go into {', '.join(MIME)}; not into {suffix}. Choose one of these.")
@@ -88,7 +90,8 @@ class Credentials:
         try:
             pair = self.certificates.encode(), self.key.encode()
             signer = Signer.from_info(C2paSignerInfo(self.algorithm, *pair, None))
-            with signer, Builder(_manifest(version, MIME[suffix])) as builder:
+            context = Context(Settings.from_dict(SETTINGS))
+            with signer, context, Builder(_manifest(version, MIME[suffix]), context) as builder:
                 ingredient = {"title": "original", "relationship": "parentOf", "label": "original"}
                 builder.add_ingredient(json.dumps(ingredient), kind, io.BytesIO(source))
                 builder.sign(signer, MIME[suffix], io.BytesIO(content), signed)
