@@ -101,7 +101,9 @@ def _finite(last: DeviceStep) -> Step:
 
 def _made_for(engine: Engine, given: Given, kept: int) -> StepGraph | None:
     sample, timestep, answer = engine.inputs[SAMPLE], engine.inputs[TIMESTEP], engine.outputs[ANSWER]
-    # Other exporters' graphs may take whole timesteps, or a single one for all rows.
+    # A distilled UNet takes the guidance scale too; others' graphs whole timesteps, or a single one for all rows.
+    if set(engine.inputs) != {SAMPLE, TIMESTEP, CONTEXT}:
+        return None
     if timestep.dtype.kind != "f" or len(timestep.shape) != 1 or not isinstance(timestep.shape[0], str):
         return None
     rows, (pictures, channels, *sides) = len(given.context), given.x.shape
