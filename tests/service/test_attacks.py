@@ -24,8 +24,8 @@ from outpaint_engine.service.routes import bodies
 from outpaint_engine.service.routes.schema import Contract
 
 from ..conftest import toy_unet
+from .routes.test_contract import bomb
 from .running import Gate, Running, encoded, until
-from .test_contract import bomb
 
 Serve = Callable[..., Running]
 MIB = 2**20

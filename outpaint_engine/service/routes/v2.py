@@ -80,6 +80,11 @@ def v2_routes(model: str, contract: Contract) -> APIRouter:
         service.workers.bell.ring(job.id)
         return Facts(**_facts(service, ended))
 
+    _add_files(routes)
+    return routes
+
+
+def _add_files(routes: APIRouter) -> None:
     @routes.get(
         "/v2/results/{name}",
         summary="A picture or its quality report",
@@ -93,8 +98,6 @@ def v2_routes(model: str, contract: Contract) -> APIRouter:
         identity, dot, ending = name.partition(".")
         owner = None if _signed(request, service) else owner_of(service, key)
         return _file(service, identity, dot + ending, owner)
-
-    return routes
 
 
 def _state(job: Job, replayed: bool) -> Any:

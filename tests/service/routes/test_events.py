@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .running import Gate, Running, until
+from ..running import Gate, Running, until
 
 Serve = Callable[..., Running]
 

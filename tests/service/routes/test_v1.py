@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from outpaint_engine.service.queue.tables import Job
 
-from .running import Gate, Running, encoded, until
+from ..running import Gate, Running, encoded, until
 
 PRICE = 10_900
 Serve = Callable[..., Running]

@@ -18,7 +18,7 @@ from outpaint_engine.service.refusals import Refusal
 from outpaint_engine.service.routes.placing import settings
 from outpaint_engine.service.routes.schema import EXAMPLE, Asked, Contract
 
-from .running import encoded
+from ..running import encoded
 
 DEFAULT = Configuration()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .running import Gate, Running, until
+from ..running import Gate, Running, until
 
 openai = pytest.importorskip("openai", reason="openai is not installed: the extra `service-test`")
 Serve = Callable[..., Running]

@@ -1,7 +1,7 @@
 """The process is killed at every transition, started again, and everything adds up.
 
-A few transitions are in every run; `OUTPAINT_CRASHES=20 python -m pytest tests/service/test_crashes.py` takes all of
-them, 20 times each: a crash is mostly waiting for a lease to end, so several are made beside each other.
+A few transitions are in every run; `OUTPAINT_CRASHES=20 python -m pytest tests/service/queue/test_crashes.py` takes all
+of them, 20 times each: a crash is mostly waiting for a lease to end, so several are made beside each other.
 """
 
 import itertools
@@ -28,9 +28,9 @@ from outpaint_engine.service.queue.accounts import Accounts
 from outpaint_engine.service.queue.store import Store
 from outpaint_engine.service.queue.tables import Account, Entry, Job
 
-from .failpoints import FAILPOINTS
-from .running import until
-from .toy_server import main, url_of
+from ..failpoints import FAILPOINTS
+from ..running import until
+from ..toy_server import main, url_of
 
 REPEATS = int(os.environ.get("OUTPAINT_CRASHES", "0"))
 AT_ONCE = 10

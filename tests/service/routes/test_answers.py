@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .running import Gate, Running, until
+from ..running import Gate, Running, until
 
 Serve = Callable[..., Running]
 JSON = {"content-type": "application/json"}
@@ -62,7 +62,7 @@ def test_the_document_describes_every_json_body_and_promises_nothing_of_fastapis
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from .running import servers
+    from ..running import servers
 
     with servers(tmp_path_factory.mktemp("shared")) as start:
         running = start(max_body_bytes=100_000, max_image_bytes=60_000, body_seconds=0.5).entered(10**6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .running import Gate, Running, encoded, until
+from ..running import Gate, Running, encoded, until
 
 webuiapi = pytest.importorskip("webuiapi", reason="webuiapi is not installed: the extra `service-test`")
 Serve = Callable[..., Running]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .running import Gate, Running, encoded, until
+from ..running import Gate, Running, encoded, until
 
 Serve = Callable[..., Running]
 Post = Callable[..., Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .running import Gate, Running, until
+from ..running import Gate, Running, until
 
 Serve = Callable[..., Running]
 

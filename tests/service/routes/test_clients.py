@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .running import Gate, Running, until
+from ..running import Gate, Running, until
 
 SLUG = "sd1.5-outpaint"
 Serve = Callable[..., Running]

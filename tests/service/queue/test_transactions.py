@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event
 
 from outpaint_engine.service.queue.store import READ_ONLY
 
-from .running import Gate, Running, until
+from ..running import Gate, Running, until
 
 Serve = Callable[..., Running]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .running import Gate, Running, encoded, until
+from ..running import Gate, Running, encoded, until
 
 Serve = Callable[..., Running]
 PRICE = 10_900
