@@ -18,9 +18,8 @@ from ..errors import ImageError, NumericalError, RequestError, SafetyError
 from ..images import FORMATS, open_picture, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
+from .adapters import Adapters, adapter_options
 from .options import (
-    Adapters,
-    adapter_options,
     detail_of,
     detail_options,
     engine_options,

@@ -21,7 +21,8 @@ from ..noise import random_seed
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
 from ..tensors import Array
-from .options import Adapters, adapter_options, engine_options, sampling_options
+from .adapters import Adapters, adapter_options
+from .options import engine_options, sampling_options
 from .results import files_of, held
 from .video import check_ffmpeg, write_video
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any
 
 import click
 
-from ..adapters import file_and_strength
 from ..canvas import ANCHORS, WAYS, Placement, way_of
 from ..denoise import Reuse
 from ..engines.base import PRECISIONS
@@ -15,15 +14,11 @@ from ..images.credentials import ALGORITHMS, Credentials
 from ..images.credentials import MIME as SIGNED
 from ..request import SAFETY, Detail
 
-if TYPE_CHECKING:
-    from ..pipeline import OutpaintPipeline
-    from ..shared import SharedPipeline
-
 __all__ = [
     "credentials_of",
     "credentials_options",
-    "Adapters",
-    "adapter_options",
+    "Command",
+    "added",
     "detail_of",
     "detail_options",
     "engine_options",
@@ -60,7 +55,7 @@ def placement_options(command: Command) -> Command:
             help="Pixels of the picture's border that are painted anew and blended.",
         ),
     ]
-    return _added(command, options)
+    return added(command, options)
 
 
 def credentials_options(command: Command) -> Command:
@@ -71,7 +66,7 @@ def credentials_options(command: Command) -> Command:
         click.option("--sign-key", type=file, help="PEM: the certificate's private key."),
         click.option("--sign-algorithm", type=click.Choice(ALGORITHMS), help="The key's. [es256]"),
     ]
-    return _added(command, options)
+    return added(command, options)
 
 
 def credentials_of(options: dict[str, Any], suffix: str, *, metadata: bool) -> Credentials | None:
@@ -117,7 +112,7 @@ def detail_options(command: Command) -> Command:
             "--wrap", type=click.Choice(["x", "y", "xy"]), help="Sides that meet: x for panoramas, xy for tiles."
         ),
     ]
-    return _added(command, options)
+    return added(command, options)
 
 
 def detail_of(given: dict[str, Any]) -> str | Detail:
@@ -160,7 +155,7 @@ def _prompt_options(command: Command) -> Command:
             help="For the negative prompt too, as in the web UI, not in diffusers.",
         ),
     ]
-    return _added(command, options)
+    return added(command, options)
 
 
 def _sampler_options(command: Command) -> Command:
@@ -221,7 +216,7 @@ def _sampler_options(command: Command) -> Command:
             help="Let the engine set's safety checker look at what was painted: flag it, or refuse it.",
         ),
     ]
-    return _added(command, options)
+    return added(command, options)
 
 
 def engine_options(command: Command) -> Command:
@@ -243,55 +238,7 @@ def engine_options(command: Command) -> Command:
             help="On a GPU: record each step's work once and replay it. [where possible]",
         ),
     ]
-    return _added(command, options)
-
-
-def adapter_options(command: Command) -> Command:
-    """Add what prompts may use beyond the engine set: words of textual inversion, and LoRAs."""
-    options = [
-        click.option(
-            "--embeddings",
-            type=click.Path(exists=True, path_type=Path),
-            multiple=True,
-            metavar="FILE",
-            help="A word of textual inversion (.safetensors) for prompts; may be given several times.",
-        ),
-        click.option(
-            "--lora",
-            "lora",
-            callback=_loras,
-            multiple=True,
-            metavar="FILE[:STRENGTH]",
-            help="Paint with a LoRA (.safetensors); may be given several times. [:1]",
-        ),
-        click.option(
-            "--loras",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            metavar="FOLDER",
-            help="LoRAs that prompts may name: <lora:NAME:0.8>.",
-        ),
-    ]
-    return _added(command, options)
-
-
-class Adapters(NamedTuple):
-    """What `adapter_options` were given: files of words, LoRA files with strengths, and a folder of LoRAs."""
-
-    embeddings: tuple[Path, ...]
-    lora: tuple[tuple[Path, float], ...]
-    loras: Path | None
-
-    @classmethod
-    def of(cls, given: dict[str, Any]) -> Self:
-        """Take the options out of `given`."""
-        return cls(*(given.pop(name) for name in cls._fields))
-
-    def load(self, pipe: "OutpaintPipeline | SharedPipeline") -> None:
-        """Add the files to a pipeline, which was opened with the folder `loras`."""
-        for file in self.embeddings:
-            pipe.load_textual_inversion(file)
-        for file, strength in self.lora:
-            pipe.load_lora(file, strength)
+    return added(command, options)
 
 
 def placement_of(size: tuple[int, int], given: dict[str, Any]) -> Placement:
@@ -320,16 +267,8 @@ def _reuse(context: click.Context, parameter: click.Parameter, value: str | None
     return Reuse(int(value)) if value and value.isascii() and value.isdigit() else value
 
 
-def _loras(
-    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
-) -> tuple[tuple[Path, float], ...]:
-    try:
-        return tuple(map(file_and_strength, texts))
-    except RequestError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _added(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+def added(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """The command with these options, in this order."""
     for option in reversed(options):
         command = option(command)
     return command

@@ -30,9 +30,8 @@ from ..pipeline import OutpaintPipeline
 from ..recipe import whole_calls
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, OutpaintRun
+from .adapters import Adapters, adapter_options
 from .options import (
-    Adapters,
-    adapter_options,
     credentials_of,
     credentials_options,
     detail_of,

@@ -15,7 +15,8 @@ import click
 
 from ..engines import Bucket, EngineOptions
 from ..errors import BackendUnavailable
-from .options import Adapters, adapter_options, engine_options
+from .adapters import Adapters, adapter_options
+from .options import engine_options
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
