@@ -25,6 +25,7 @@ from outpaint_engine.tensors import Array
 from .figures import joint_ratio, look
 
 SIDE, GUIDANCE = 1024, 2.5
+WAYS = {"straight": "off", "default": "auto", "refined once": Detail(levels=1), "every level": Detail(levels=8)}
 QUARTERS = {"right": (1, 0, 0, 0), "all": (1, 1, 1, 1)}
 
 
@@ -118,10 +119,10 @@ def _medians(rows: list[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def times(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
-    """CPU seconds at 1024x1024, 25 steps, in turns."""
+    """CPU seconds at 1024x1024, in turns."""
     scene = next(scenes(HELD_OUT_SEED, 1))
     middle = draw(scene, SIDE, SIDE)[256:768, 256:768]
-    ways = {"straight": "off", "default": "auto", "refined once": Detail(levels=1), "every level": Detail(levels=8)}
+    ways = {name: WAYS[name] for name in given.ways}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(given.rounds):
         for name, detail in ways.items():
@@ -134,16 +135,18 @@ def times(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
                 offset_y=256,
                 prompt=scene.caption,
                 seed=1,
+                num_inference_steps=given.steps,
                 detail=detail,
             )
             seconds[name].append(round(time.process_time() - began, 2))
             print(name, seconds[name][-1], flush=True)
     shares = {
         name: round(statistics.median(a / b for a, b in zip(seconds[name], seconds["straight"], strict=True)), 3)
-        for name in list(ways)[1:]
+        for name in ways
+        if name != "straight"
     }
     print(shares)
-    return {"cpu_seconds": seconds, "share_of_straight": shares}
+    return {"steps": given.steps, "cpu_seconds": seconds, "share_of_straight": shares}
 
 
 ONE = """
