@@ -63,7 +63,7 @@ def test_the_parity_of_every_part_is_measured_and_within_its_bound(
             # Its operators run on a GPU only; test_cuda_graphs compares it with kernels written out.
             continue
         cases = artifact.parity["cases"]
-        if artifact.graph == "added_words":
+        if artifact.graph == "added_words" or artifact.part == "safety_checker":
             assert artifact.parity["max_rel_error"] <= BOUNDS[precision]
             continue
         if artifact.graph == "shallow":
