@@ -262,5 +262,5 @@ def _part_of(component: str) -> str:
 
 
 def _listed(names: Mapping[str, object]) -> str:
-    shown = ", ".join(list(names)[:NAMED_AT_ONCE]) + (", ..." if len(names) > NAMED_AT_ONCE else "")
-    return f"it can be {shown}" if names else "there is none here"
+    shown = ", ".join(map(repr, list(names)[:NAMED_AT_ONCE])) + (", ..." if len(names) > NAMED_AT_ONCE else "")
+    return f"there are {shown}" if names else "there is none here"

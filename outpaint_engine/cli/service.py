@@ -105,8 +105,11 @@ def keys() -> None:
 @store_option
 def create(owner: str, amount: str, url: str) -> None:
     """Make a key and print it: the only time that it can be read."""
+    micros = _micros(amount)
+    if micros < 0:
+        raise click.UsageError(f"A key begins with 0 credits or more, not {amount}.")
     with closing(_store(url)) as store:
-        click.echo(_accounts(store).create_key(owner, _micros(amount)))
+        click.echo(_accounts(store).create_key(owner, micros))
 
 
 @keys.command("list")

@@ -59,4 +59,5 @@ def check_canvas_side(name: str, value: Any) -> None:
 def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Check that it is one of the names that are `allowed`."""
     if value not in allowed:
-        raise RequestError(f"{name} must be one of {', '.join(allowed)}; not {value!r}.")
+        names = ", ".join(each or "''" for each in allowed)
+        raise RequestError(f"{name} must be one of {names}; not {value!r}.")

@@ -23,7 +23,7 @@ CONCEPTS, PREPARATION = f"{PART}/concepts.safetensors", "feature_extractor/prepr
 ON_ANY_MACHINE = "ort-cpu"
 LACKING = (
     "The engine set {folder} has no safety checker. Leave safety off, or export the checkpoint again with one: "
-    "`outpaint-export onnx SOURCE {folder} --safety-checker CHECKPOINT --overwrite`, where CHECKPOINT is a folder or "
+    "`outpaint-export onnx SOURCE OUT --safety-checker CHECKPOINT`, where CHECKPOINT is a folder or "
     "hub id that has safety_checker and feature_extractor."
 )
 PIXELS, EMBEDDING = "clip_input", "image_embeds"

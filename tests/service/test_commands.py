@@ -67,6 +67,11 @@ def test_credits_that_are_no_amount_are_a_usage_error(url: str, amount: str) -> 
     assert (result.exit_code, "six decimals" in result.output) == (2, True)
 
 
+def test_a_key_does_not_begin_with_debts(url: str) -> None:
+    result = run("keys", "create", "--owner", "ann", "--credits", "-5", "--store", url)
+    assert (result.exit_code, "0 credits or more" in result.output) == (2, True)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_no_address_of_the_network_is_bound_without_a_key(url: str, host: str) -> None:
     result = run("serve", "--host", host, "--store", url)

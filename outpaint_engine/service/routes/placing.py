@@ -88,6 +88,7 @@ def fitted(order: Order, picture: Decoded, canvas: tuple[int, int] | None, limit
         InputRefused: the canvas is too large, or nothing would be painted.
     """
     width, height = canvas or _within(picture.size, max(limits.canvas_sides))
+    _check_size((width, height), limits)
     scale = min(width / picture.size[0], height / picture.size[1])
     scaled = Placement(width, height, scale).scaled(picture.size)
     if scaled[0] >= width and scaled[1] >= height and not picture.transparent:
@@ -118,12 +119,7 @@ def _placed(
     limits: Configuration,
 ) -> Order:
     """The order on a canvas that holds `size`; `cut` is what is cut off at its left and top."""
-    most = max(limits.canvas_sides)
-    if max(size) > most:
-        raise InputRefused(
-            sentence=f"The result would be {size[0]}x{size[1]}; at most {most} pixels a side are painted here.",
-            field="size",
-        )
+    _check_size(size, limits)
     width, height = (-(-side // 8) * 8 for side in size)
     placement = Placement(width, height, scale, *offsets)
     placed = replace(
@@ -136,6 +132,15 @@ def _placed(
     except RequestError as error:
         raise InputRefused(sentence=error) from error
     return placed
+
+
+def _check_size(size: tuple[int, int], limits: Configuration) -> None:
+    most = max(limits.canvas_sides)
+    if max(size) > most:
+        raise InputRefused(
+            sentence=f"The result would be {size[0]}x{size[1]}; at most {most} pixels a side are painted here.",
+            field="size",
+        )
 
 
 def _within(size: tuple[int, int], most: int) -> tuple[int, int]:

@@ -215,7 +215,8 @@ def _body_model(c: Configuration) -> type[BaseModel]:
 def _expected(schema: Mapping[str, Any]) -> str:
     match schema:
         case {"enum": [*choices]}:
-            return f"{'one of ' * (len(choices) > 2)}{', '.join(map(str, choices[:-1]))} or {choices[-1]}".lstrip(" or")
+            shown = " or ".join(filter(None, (", ".join(map(str, choices[:-1])), str(choices[-1]))))
+            return f"one of {shown}" if len(choices) > 2 else shown
         case {"type": "boolean"}:
             return "true or false"
         case {"type": "string"}:

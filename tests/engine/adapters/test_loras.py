@@ -178,8 +178,8 @@ def test_requests_with_different_loras_share_a_model(folder: Path) -> None:
 
 
 REFUSED_TAGS = [
-    ("<lora:gone>", "names the LoRA 'gone'; it can be ink, oil. Leave"),
-    ("<lora:../ink>", "names the LoRA '../ink'; it can be ink, oil"),
+    ("<lora:gone>", "names the LoRA 'gone'; there are 'ink', 'oil'. Leave"),
+    ("<lora:../ink>", "names the LoRA '../ink'; there are 'ink', 'oil'"),
     ("<lora:ink:much>", "strength of the LoRA 'ink' must be a number from -100 to 100, not 'much'"),
     ("<lora:ink:nan>", "must be a number from -100 to 100, not 'nan'"),
     ("<lora:ink:1e9>", "must be a number from -100 to 100, not '1e9'"),
@@ -198,7 +198,7 @@ def test_tags_need_a_folder_and_stand_in_the_prompt(folder: Path, opened: Open) 
         painted(opened(), "<lora:ink>")
     with pytest.raises(RequestError, match="not in the negative prompt"):
         painted(opened(loras=folder), negative_prompt="<lora:ink>")
-    with pytest.raises(RequestError, match="'oil'; it can be ink. Leave"):
+    with pytest.raises(RequestError, match="'oil'; there are 'ink'. Leave"):
         painted(opened(loras=Loras(folder, ("ink",))), "<lora:oil>")
     with pytest.raises(AdapterError, match="has no 'tar.safetensors'"):
         opened(loras=Loras(folder, ("tar",)))
@@ -243,7 +243,7 @@ def test_a_truncated_file_and_a_name_that_is_taken_are_refused(folder: Path, tmp
     with pytest.raises(AdapterError, match=r"ink.safetensors is the LoRA 'ink' already. Give .* another name"):
         pipe.load_lora(lora_file(tmp_path / "ink.safetensors", 5))
     assert pipe.load_lora(tmp_path / "ink.safetensors", name="tar") == "tar"
-    with pytest.raises(RequestError, match="No LoRA 'ink' is loaded; it can be tar"):
+    with pytest.raises(RequestError, match="No LoRA 'ink' is loaded; there are 'tar'"):
         pipe.unload_lora("ink")
     pipe.unload_lora("tar")
     assert pipe.load_lora(lora_file(tmp_path / "other.safetensors", 6), name="tar") == "tar"

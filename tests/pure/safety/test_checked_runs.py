@@ -69,7 +69,7 @@ def test_unless_it_is_asked_for_nothing_of_it_is_loaded(monkeypatch: pytest.Monk
 
 
 def test_a_set_without_a_checker_names_the_command_that_makes_one() -> None:
-    with pytest.raises(RequestError, match="outpaint-export onnx SOURCE .* --safety-checker CHECKPOINT --overwrite"):
+    with pytest.raises(RequestError, match="outpaint-export onnx SOURCE .* --safety-checker CHECKPOINT"):
         toy_pipeline().steps(image=GREY, **WIDE, safety="flag")
 
 

@@ -112,6 +112,12 @@ def test_a_refused_value_is_406_and_the_sentence_names_its_field(
     assert found.sentence.startswith(field)
 
 
+def test_what_a_field_may_be_is_said(body: dict[str, Any]) -> None:
+    assert refusal(json.dumps(body | {"img_width": 512}).encode()).sentence == "img_width must be 768 or 1024, not 512."
+    sentence = refusal(json.dumps(body | {"scheduler": "Euler z"}).encode()).sentence
+    assert sentence.startswith("scheduler must be one of DDIM, ") and sentence.endswith(", not Euler z.")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[1]", b"null", b"\xff\xfe", b'{"scale": NaN}', b"[" * 100_000, b'{"seed": ' + b"9" * 5000 + b"}"],

@@ -144,6 +144,7 @@ def test_a_client_that_hangs_up_stops_its_run_and_pays_nothing(client_of: Client
         ({"output_compression": 50}, "output_compression", "100"),
         ({"size": "big"}, "size", "WIDTHxHEIGHT"),
         ({"size": "4096x4096"}, "size", "at most 128 pixels"),
+        ({"size": "20000x20000"}, "size", "at most 128 pixels"),
         ({"model": "sora-2"}, "model", "sd1.5-outpaint"),
         ({"partial_images": 2}, "partial_images", "stream"),
         ({"image": [b"a", b"b"]}, "image", "2 times"),
