@@ -254,7 +254,7 @@ REFUSED = [
     ),
     ({"width": 8192, "height": 512, "detail": "off"}, "A canvas of 8192x512 cannot be painted at once"),
     ({"detail": "much"}, "detail must be one of auto, on, off; not 'much'."),
-    ({"wrap": "z"}, "wrap must be one of , x, y, xy; not 'z'."),
+    ({"wrap": "z"}, "wrap must be one of '', x, y, xy; not 'z'."),
 ]
 
 
