@@ -45,7 +45,7 @@ class Loras:
     kept whatever its size.
 
     Raises:
-        AdapterError: there is no such folder, or no file of one of the names.
+        AdapterError: there is no such folder, or no file of one of the names, or one cannot be used with the model.
     """
 
     folder: Path | None = None
@@ -93,6 +93,9 @@ class LoraModels:
         self._facts: dict[Path, _Facts] = {}
         self._kept: OrderedDict[_Key, tuple[Unet | TextEncoder, int]] = OrderedDict()
         self._lock = threading.Lock()
+        # Files that are named one by one are tried now, not when the first prompt names them.
+        for name in loras.names or ():
+            self._known(self._allowed[name])
 
     @property
     def strengths(self) -> dict[str, float]:

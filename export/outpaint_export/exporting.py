@@ -25,12 +25,12 @@ from .graphs.forms import ONE_KERNEL, Form, write_forms
 from .graphs.modules import (
     FACTOR,
     PartGraph,
-    SafetyCheckerGraph,
     TextEncoderGraph,
     UnetGraph,
     VaeDecoderGraph,
     VaeEncoderGraph,
 )
+from .graphs.safety_checker import SafetyCheckerGraph
 from .layout import MODEL_FILE, PIPELINES
 from .manifest import PartFacts, write_manifest
 from .parity.graphs import BOUNDS, Reference, compare, compare_shallow, compare_words

@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["keys", "serve"]
 
-LIBRARIES = ("fastapi", "fastapi_offline", "uvicorn", "sqlalchemy", "prometheus_client", "httpcore2")
+LIBRARIES = (
+    "fastapi",
+    "fastapi_offline",
+    "uvicorn",
+    "sqlalchemy",
+    "prometheus_client",
+    "httpcore2",
+    "python_multipart",
+)
 STORE = "sqlite:///outpaint.db"
 store_option = click.option(
     "--store", "url", default=STORE, show_default=True, envvar="OUTPAINT_STORE", help="SQLite or PostgreSQL URL."

@@ -12,21 +12,19 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch import Tensor, nn
 from transformers import CLIPTextModel
-
-from outpaint_engine.safety.concepts import TENSORS
 
 from ..layout import CLIP_SKIP, GRAPHS, TOKENS, GraphNames
 
 __all__ = [
+    "LOCAL_KEYS",
     "PartGraph",
-    "SafetyCheckerGraph",
     "TextEncoderGraph",
     "UnetGraph",
     "VaeDecoderGraph",
     "VaeEncoderGraph",
+    "seeded",
 ]
 
 TIMESTEPS = 1000
@@ -108,7 +106,7 @@ class TextEncoderGraph(PartGraph):
 
     def feeds(self) -> list[tuple[Tensor, ...]]:
         """Full sequences, and one that is shorter."""
-        config, generator = self.text_encoder.config, _generator()
+        config, generator = self.text_encoder.config, seeded()
         longest = int(config.max_position_embeddings)
         shapes = ((2, longest), (1, longest), (3, max(2, longest // 4)))
         ids = [torch.randint(0, int(config.vocab_size), shape, generator=generator) for shape in shapes]
@@ -167,7 +165,7 @@ class UnetGraph(PartGraph):
         instead of doubling, and only a graph traced that way takes every size (SD1.5 would otherwise need
         multiples of 64 pixels).
         """
-        generator = _generator()
+        generator = seeded()
         factor = 2 ** (len(self.unet.config["block_out_channels"]) - 1)
         unit = max(8, factor)
         sizes = ((2, 2 * unit + 1, unit + 3, 77), (1, 2 * unit, 2 * unit, 77), (3, unit, 2 * unit, 30))
@@ -184,10 +182,10 @@ class UnetGraph(PartGraph):
     def pictures(self, side: int) -> dict[str, tuple[Tensor, ...]]:
         """Latents of such a canvas, in the middle of the schedule, with a text of 77 tokens."""
         config = self.unet.config
-        text = torch.randn(1, 77, int(config["cross_attention_dim"]), generator=_generator())
+        text = torch.randn(1, 77, int(config["cross_attention_dim"]), generator=seeded())
         timestep = torch.full((1,), TIMESTEPS / 2)
         filled = _filled(int(config["in_channels"]), side // FACTOR, 1.0)
-        guidance = self._guidance(1, _generator())
+        guidance = self._guidance(1, seeded())
         return {label: (sample, timestep, text, *guidance) for label, sample in filled.items()}
 
     def _guidance(self, batch: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -218,7 +216,7 @@ class VaeEncoderGraph(PartGraph):
 
     def feeds(self) -> list[tuple[Tensor, ...]]:
         """Pictures of three sizes."""
-        generator, factor = _generator(), 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        generator, factor = seeded(), 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         sizes = ((2, 8, 12), (1, 16, 16), (3, 9, 5))
         shapes = [(batch, int(self.vae.config["in_channels"]), h * factor, w * factor) for batch, h, w in sizes]
         return [(torch.rand(shape, generator=generator) * 2 - 1,) for shape in shapes]
@@ -250,7 +248,7 @@ class VaeDecoderGraph(PartGraph):
 
     def feeds(self) -> list[tuple[Tensor, ...]]:
         """Latents of three sizes, as wide as real ones."""
-        generator, deviation = _generator(), 1 / float(self.vae.config["scaling_factor"])
+        generator, deviation = seeded(), 1 / float(self.vae.config["scaling_factor"])
         sizes = ((2, 8, 12), (1, 16, 16), (3, 9, 5))
         shapes = [(batch, int(self.vae.config["latent_channels"]), h, w) for batch, h, w in sizes]
         return [(torch.randn(shape, generator=generator) * deviation,) for shape in shapes]
@@ -266,42 +264,6 @@ class VaeDecoderGraph(PartGraph):
         return _configuration(self.vae)
 
 
-class SafetyCheckerGraph(PartGraph):
-    """`clip_input` (batch, 3, side, side) -> `image_embeds` (batch, width), both float32.
-
-    The concepts that the embeddings are compared with stay outside the graph, in `concepts`.
-    """
-
-    part = "safety_checker"
-    used = ("safety_checker.vision_model.", "safety_checker.visual_projection.")
-
-    def __init__(self, safety_checker: StableDiffusionSafetyChecker) -> None:
-        super().__init__()
-        self.safety_checker = safety_checker
-
-    def forward(self, clip_input: Tensor) -> Tensor:
-        """Embeddings of a batch of pictures in the space that CLIP shares with texts."""
-        pooled = self.safety_checker.vision_model(clip_input).pooler_output
-        embeddings: Tensor = self.safety_checker.visual_projection(pooled)
-        return embeddings
-
-    def feeds(self) -> list[tuple[Tensor, ...]]:
-        """Pictures of the one size that it takes."""
-        vision, generator = self.safety_checker.config.vision_config, _generator()
-        size = int(vision.num_channels), int(vision.image_size), int(vision.image_size)
-        return [(torch.randn(batch, *size, generator=generator),) for batch in (2, 1)]
-
-    @property
-    def concepts(self) -> dict[str, Tensor]:
-        """Embeddings and thresholds, under their names in a checkpoint, in float32."""
-        return {name: getattr(self.safety_checker, name).detach().float() for name in TENSORS}
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """The CLIPConfig."""
-        return {key: value for key, value in self.safety_checker.config.to_dict().items() if key not in LOCAL_KEYS}
-
-
 def _configuration(module: UNet2DConditionModel | AutoencoderKL) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(module.to_json_string())
     return {key: value for key, value in content.items() if key not in LOCAL_KEYS}
@@ -309,11 +271,12 @@ def _configuration(module: UNet2DConditionModel | AutoencoderKL) -> dict[str, An
 
 def _filled(channels: int, side: int, deviation: float) -> dict[str, Tensor]:
     """(1, channels, side, side) of one value, of noise beside nothing as on a half masked canvas, and of noise."""
-    noise = torch.randn(1, channels, side, side, generator=_generator()) * deviation
+    noise = torch.randn(1, channels, side, side, generator=seeded()) * deviation
     masked = noise.clone()
     masked[..., side // 2 :] = 0
     return {"flat": torch.full_like(noise, deviation), "half masked": masked, "random": noise}
 
 
-def _generator() -> torch.Generator:
+def seeded() -> torch.Generator:
+    """A generator of the same numbers each time."""
     return torch.Generator().manual_seed(0)

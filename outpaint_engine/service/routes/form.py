@@ -4,6 +4,7 @@ from collections import defaultdict
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
 from python_multipart import create_form_parser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File
@@ -11,8 +12,9 @@ from python_multipart.multipart import Field, File
 from ..refusals import InputRefused
 from .caller import Sent
 from .fields import refused
+from .schema import IDEMPOTENCY
 
-__all__ = ["Form", "read_form"]
+__all__ = ["Form", "form_document", "read_form"]
 
 MAX_PARTS = 100
 UNREADABLE = "The body must be multipart/form-data with the boundary that its header names; this cannot be read."
@@ -28,8 +30,11 @@ class Form(NamedTuple):
         """The one file of each name.
 
         Raises:
-            InputRefused: the required one is missing, one was sent twice, or there are files of other names.
+            InputRefused: the required one is missing, one is text or was sent twice, or there are files of other names.
         """
+        for name in (required, *optional):
+            if name in self.fields:
+                raise refused(name, "must be a file, not text.")
         for name, sent in self.files.items():
             if name not in (required, *optional):
                 raise refused(name, "cannot be honoured here: leave it out.")
@@ -44,6 +49,15 @@ class Form(NamedTuple):
         """Equal for equal forms, whatever their boundary."""
         files = sorted((name, sha256(one).hexdigest()) for name, sent in self.files.items() for one in sent)
         return sha256(repr((sorted(self.fields.items()), files)).encode()).hexdigest()
+
+
+def form_document(fields: type[BaseModel], required: str, *optional: str) -> dict[str, Any]:
+    """Such a form in an OpenAPI document: the model's text fields, and files."""
+    schema = fields.model_json_schema()
+    schema["properties"] |= dict.fromkeys((required, *optional), {"type": "string", "format": "binary"})
+    schema["required"] = [*schema.get("required", ()), required]
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [IDEMPOTENCY]}
 
 
 def read_form(sent: Sent) -> Form:

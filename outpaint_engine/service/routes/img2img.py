@@ -114,7 +114,8 @@ def read(model: type[BaseModel], limits: Configuration, sent: Sent) -> Asked:
     """
     given = json_object(sent.body, "init_images and prompt")
     fields: Any = checked(model, given)
-    sampler, eta = _sampler(fields), _eta(fields)
+    sampler = _sampler(fields)
+    eta = _eta(fields, sampler)
     count = fields.batch_size * fields.n_iter
     if count > MAX_PICTURES:
         raise refused("n_iter", f"times batch_size must be at most {MAX_PICTURES} pictures, not {count}.")
@@ -133,9 +134,9 @@ def read(model: type[BaseModel], limits: Configuration, sent: Sent) -> Asked:
         height=fields.height // 8 * 8,
         strength=fields.denoising_strength,
         guidance_scale=fields.cfg_scale,
+        seed=fields.seed,
         mask_expand=fields.mask_blur * BLUR_TO_EXPAND,
         window=bool(mask) and fields.inpaint_full_res,
-        **({"seed": fields.seed} if fields.seed >= 0 else {}),
         **({"eta": eta} if eta is not None else {}),
     )
     order = Order(picture.content, chosen, base64=True, format="png", door=DOOR)
@@ -176,9 +177,9 @@ def _sampler(fields: Any) -> str:
     return spread.name
 
 
-def _eta(fields: Any) -> float | None:
+def _eta(fields: Any, name: str) -> float | None:
     """For samplers that take it; the ancestral ones have always 1, which clients send with every other too."""
-    sampler = find_scheduler(_sampler(fields))
+    sampler = find_scheduler(name)
     if sampler is not None and sampler.takes_eta:
         return float(fields.eta or 0)
     if fields.eta not in (None, 1):

@@ -27,9 +27,9 @@ from .caller import Door, ForeignCaller, Running, Sent, Service, all_submitted
 from .events import EVENTS, event, stream
 from .fields import checked, refused
 from .foreign import Foreign
-from .form import read_form
+from .form import form_document, read_form
 from .placing import fitted, settings
-from .schema import IDEMPOTENCY, Asked
+from .schema import Asked
 from .waiting import LOOK_SECONDS, Line, ended, nobody, picture_of, safety_header
 
 __all__ = ["OPENAI", "openai_routes"]
@@ -134,7 +134,7 @@ def openai_routes(limits: Configuration) -> APIRouter:
         summary="Paint what is transparent",
         response_class=Response,
         responses={200: picture, **OPENAI.answers()},
-        openapi_extra=_document(fields),
+        openapi_extra=form_document(fields, "image", "mask"),
     )
     async def edits(request: Request, service: Running, owner: ForeignCaller) -> Response:
         edit, taken = await all_submitted(request, service, owner, door, awaited=True)
@@ -149,22 +149,15 @@ def openai_routes(limits: Configuration) -> APIRouter:
     return routes
 
 
-def _document(fields: type[BaseModel]) -> dict[str, Any]:
-    schema, file = fields.model_json_schema(), {"type": "string", "format": "binary"}
-    schema["properties"] |= {"image": file, "mask": file}
-    schema["required"] = [*schema["required"], "image"]
-    content = {"multipart/form-data": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}, "parameters": [IDEMPOTENCY]}
-
-
 def _read(model: type[BaseModel], limits: Configuration, sent: Sent) -> Edit:
     form = read_form(sent)
+    files = form.pictures("image", "mask")
     fields: Any = checked(model, form.fields)
     if fields.stream and (fields.n > 1 or fields.response_format == "url"):
         raise refused("stream", "is for one picture as b64_json: leave out n and response_format.")
     if fields.partial_images and not fields.stream:
         raise refused("partial_images", "goes with stream: set stream to true.")
-    sent_as = {name: checked_picture(content, limits, name) for name, content in form.pictures("image", "mask").items()}
+    sent_as = {name: checked_picture(content, limits, name) for name, content in files.items()}
     holes = Mask(sent_as["mask"].content, "transparent") if "mask" in sent_as else None
     steps = {"low": limits.steps[0], "high": min(limits.steps[1], 2 * limits.steps_default)}
     chosen = settings(limits, prompt=fields.prompt, num_inference_steps=steps.get(fields.quality, limits.steps_default))

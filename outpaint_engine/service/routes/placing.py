@@ -17,7 +17,7 @@ from ..pictures.decoding import Decoded
 from ..queue.jobs import Order
 from ..refusals import InputRefused
 
-__all__ = ["Sides", "check_loras", "extended", "fitted", "settings"]
+__all__ = ["Sides", "extended", "fitted", "settings", "settled"]
 
 UNCOVERED = (
     "Nothing is to be painted: the picture covers the canvas, and neither it nor a mask has a transparent part. "
@@ -38,7 +38,7 @@ def settings(limits: Configuration, **chosen: Any) -> dict[str, Any]:
     """The fields of an `OutpaintRequest` but its picture and placement: our defaults, and what was `chosen`.
 
     Raises:
-        InputRefused: see `check_loras`.
+        InputRefused: see `settled`.
     """
     defaults = {
         "prompt": "",
@@ -51,22 +51,26 @@ def settings(limits: Configuration, **chosen: Any) -> dict[str, Any]:
         "guidance_scale": 7.5,
         "mask_expand": 8,
     }
-    fields = defaults | chosen
-    check_loras(limits, fields["prompt"])
+    return settled(limits, defaults | chosen)
+
+
+def settled(limits: Configuration, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with a seed and with the configured reuse, their LoRAs compared with those that are allowed.
+
+    Raises:
+        InputRefused: a LoRA is not allowed, or its strength is no number.
+    """
+    _check_loras(limits, fields["prompt"])
     # Drawn now, so that another attempt after a crash paints the same picture.
-    fields.setdefault("seed", random_seed())
+    seed = fields.get("seed", -1)
+    fields = fields | {"seed": random_seed() if seed < 0 else seed}
     sampler = find_scheduler(fields["scheduler"])
     if limits.reuse != "off" and sampler is not None and follows(sampler):
         fields["reuse"] = limits.reuse
     return fields
 
 
-def check_loras(limits: Configuration, prompt: str) -> None:
-    """Compare the LoRAs that a prompt names with those that the configuration allows.
-
-    Raises:
-        InputRefused: one is not allowed, or its strength is no number.
-    """
+def _check_loras(limits: Configuration, prompt: str) -> None:
     try:
         named = lora_tags(prompt).loras
     except RequestError as error:

@@ -21,9 +21,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from ...denoise import follows
 from ...errors import RequestError
-from ...noise import random_seed
 from ...request import MAX_SEED
 from ...samplers import find_scheduler, scheduler_names
 from ..configuration import Configuration
@@ -31,7 +29,7 @@ from ..pictures.decoding import Decoded, Mask
 from ..pictures.intake import picture_from
 from ..queue.jobs import Order
 from ..refusals import InputRefused
-from .placing import check_loras
+from .placing import settled
 
 __all__ = ["EXAMPLE", "IDEMPOTENCY", "Asked", "Contract", "json_object"]
 
@@ -93,12 +91,7 @@ class Contract:
         fields = {RENAMED.get(name, name): value for name, value in self._checked(given).items()}
         limits, wants_base64 = self._configuration, fields.pop("base64")
         picture = picture_from(fields.pop("image"), limits)
-        # Drawn now, so that another attempt after a crash paints the same picture.
-        fields["seed"] = random_seed() if fields["seed"] < 0 else fields["seed"]
-        sampler = find_scheduler(fields["scheduler"])
-        if limits.reuse != "off" and sampler is not None and follows(sampler):
-            fields["reuse"] = limits.reuse
-        check_loras(limits, fields["prompt"])
+        fields = settled(limits, fields)
         order = Order(picture.content, fields, wants_base64)
         try:
             width, height = order.request().placement.scaled(picture.size)

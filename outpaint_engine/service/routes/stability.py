@@ -22,9 +22,9 @@ from ..refusals import Refusal, StillRunning
 from .caller import Door, ForeignCaller, Running, Sent, Service, all_submitted
 from .fields import checked, refused
 from .foreign import Foreign
-from .form import read_form
+from .form import form_document, read_form
 from .placing import Sides, extended, settings
-from .schema import IDEMPOTENCY, Asked
+from .schema import Asked
 from .waiting import ended, nobody, picture_of, safety_header
 
 __all__ = ["STABILITY", "stability_routes"]
@@ -93,7 +93,7 @@ def stability_routes(limits: Configuration) -> APIRouter:
         summary="Add pixels to a picture's sides",
         response_class=Response,
         responses={200: picture, **STABILITY.answers()},
-        openapi_extra=_document(fields),
+        openapi_extra=form_document(fields, "image"),
     )
     async def outpaint(request: Request, service: Running, owner: ForeignCaller) -> Response:
         wants_json = _wants_json(request.headers.get("accept", "*/*"))
@@ -104,14 +104,6 @@ def stability_routes(limits: Configuration) -> APIRouter:
         return nobody() if done is None else await run_in_threadpool(_answer, service, done[0], wants_json)
 
     return routes
-
-
-def _document(fields: type[BaseModel]) -> dict[str, Any]:
-    schema = fields.model_json_schema()
-    schema["properties"]["image"] = {"type": "string", "format": "binary"}
-    schema["required"] = ["image"]
-    content = {"multipart/form-data": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}, "parameters": [IDEMPOTENCY]}
 
 
 def _wants_json(accept: str) -> bool:
@@ -125,14 +117,14 @@ def _wants_json(accept: str) -> bool:
 
 def _read(model: type[BaseModel], limits: Configuration, sent: Sent) -> Asked:
     form = read_form(sent)
+    sent_as = form.pictures("image")
     fields: Any = checked(model, form.fields)
     sides = Sides(fields.left, fields.right, fields.up, fields.down)
     if not any(sides):
         raise refused("left, right, up and down", "are all 0: one of them must be more.")
-    picture = checked_picture(form.pictures("image")["image"], limits)
+    picture = checked_picture(sent_as["image"], limits)
     strength = LEAST_STRENGTH + (1 - LEAST_STRENGTH) * fields.creativity
-    seed = {"seed": fields.seed} if fields.seed else {}
-    chosen = settings(limits, prompt=fields.prompt, strength=strength, **seed)
+    chosen = settings(limits, prompt=fields.prompt, strength=strength, seed=fields.seed or -1)
     suffix = "jpg" if fields.output_format == "jpeg" else fields.output_format
     order = Order(picture.content, chosen, base64=False, format=suffix, door="stability")
 

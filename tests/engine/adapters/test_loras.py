@@ -206,6 +206,15 @@ def test_tags_need_a_folder_and_stand_in_the_prompt(folder: Path, opened: Open) 
         opened(loras=folder / "gone")
 
 
+def test_a_file_that_is_allowed_by_name_and_fits_nothing_is_refused_before_a_prompt_names_it(
+    opened: Open, tmp_path: Path
+) -> None:
+    save_file({"lora_unet_nowhere.lora_down.weight": np.zeros((1, 1), np.float32)}, tmp_path / "odd.safetensors")
+    opened(loras=tmp_path)
+    with pytest.raises(AdapterError, match="belongs to no weight"):
+        opened(loras=Loras(tmp_path, ("odd",)))
+
+
 KEY = "lora_unet_conv_in"
 HOSTILE: list[tuple[Callable[[], Mapping[str, np.ndarray] | bytes], str]] = [
     (lambda: b"\x80\x02}q\x00.", "is not a whole safetensors file"),

@@ -7,14 +7,8 @@ from outpaint_engine.samplers import linear_steps, scheduler_names, scheduler_of
 from outpaint_engine.schedule import NoiseSchedule, Prediction, Time
 from outpaint_engine.tensors import Array
 
-CONFIG = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "clip_sample": False,
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
-}
+from ...conftest import SD15_SCHEDULER
+
 RANDOM = {"Euler a", "DPM2 a", "DDPM", "DPM++ 2M SDE", "LCM"}
 """They draw noise; TCD does only with eta."""
 STEPS = 7
@@ -28,7 +22,7 @@ def answered(x: Array, time: Time) -> Array:
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name not in RANDOM])
 def test_weights_do_what_the_sampler_does(name: str) -> None:
-    scheduler, settings = scheduler_of(name, CONFIG)
+    scheduler, settings = scheduler_of(name, SD15_SCHEDULER)
     walk = scheduler.plan(NoiseSchedule(settings), STEPS, 1.0)
 
     def denoise(x: Array, time: Time) -> Prediction:
@@ -51,11 +45,11 @@ def test_weights_do_what_the_sampler_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(RANDOM))
 def test_samplers_that_draw_noise_have_none(name: str) -> None:
-    scheduler, settings = scheduler_of(name, CONFIG)
+    scheduler, settings = scheduler_of(name, SD15_SCHEDULER)
     assert linear_steps(scheduler.sample, scheduler.plan(NoiseSchedule(settings), STEPS, 1.0)) is None
 
 
 @pytest.mark.parametrize("limit", [{"clip_sample": True}, {"thresholding": True}], ids=str)
 def test_neither_have_those_that_limit_the_picture(limit: dict[str, bool]) -> None:
-    scheduler, settings = scheduler_of("DDIM", CONFIG | limit)
+    scheduler, settings = scheduler_of("DDIM", SD15_SCHEDULER | limit)
     assert linear_steps(scheduler.sample, scheduler.plan(NoiseSchedule(settings), STEPS, 1.0)) is None

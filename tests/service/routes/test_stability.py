@@ -69,6 +69,7 @@ def test_creativity_is_how_much_of_the_filling_is_painted_anew(serve: Serve) -> 
         ({}, "left, right, up and down are all 0"),
         ({"left": 2001}, "left must be less than or equal to 2000"),
         ({"left": 100}, "The result would be 140x36; at most 128 pixels"),
+        ({"left": 8, "image": "text"}, "image must be a file, not text"),
         ({"left": 8, "style_preset": "anime"}, "style_preset cannot be honoured here"),
         ({"left": 8, "output_format": "gif"}, "output_format must be"),
         ({"left": 8, "creativity": 2}, "creativity must be"),
