@@ -45,18 +45,22 @@ def body(picture: np.ndarray) -> dict[str, Any]:
 
 
 class Gate:
-    """A UNet that stops at `close()` and goes on at `open()`; `calls` counts."""
+    """A UNet that stops at `close()`, or after so many more calls, and goes on at `open()`; `calls` counts."""
 
     def __init__(self) -> None:
-        self._free, self.calls = threading.Event(), 0
+        self._free, self.calls, self._last = threading.Event(), 0, -1
         self._free.set()
 
     def __call__(self, **feeds: np.ndarray) -> dict[str, np.ndarray]:
+        if self.calls == self._last:
+            self.close()
         self.calls += 1
         assert self._free.wait(20)
         return toy_unet(**feeds)
 
-    def open(self) -> None:
+    def open(self, calls: int = -1) -> None:
+        """Let it run on; for so many calls, or until it is closed."""
+        self._last = self.calls + calls if calls > 0 else -1
         self._free.set()
 
     def close(self) -> None:

@@ -41,9 +41,21 @@ def test_a_flagged_picture_is_refused_with_a_sentence_and_not_charged(serve: Ser
 def test_what_may_be_refused_is_not_shown_before(serve: Serve, body: dict[str, Any]) -> None:
     gate = Gate()
     running = serve(unet=gate, checker=toy_checker(), safety="refuse")
-    identity = running.submit(body | {"num_inference_steps": 100})
-    until(lambda: running.client.get(f"/v2/requests/{identity}/status?preview=true").json()["progress"]["step"] > 20)
-    assert "preview" not in running.client.get(f"/v2/requests/{identity}/status").json()["progress"]
+    gate.open(calls=1)
+    identity = running.submit(body | {"num_inference_steps": 10})
+    try:
+        asked = until(lambda: _progress(running, identity, step=1))
+        gate.open(calls=4)
+        seen = until(lambda: _progress(running, identity, step=4))
+    finally:
+        gate.open()
+    assert "preview" not in asked and "preview" not in seen
+
+
+def _progress(running: Running, identity: str, step: int) -> dict[str, Any] | None:
+    """Asks for a preview, too; what is answered from this step on."""
+    said: dict[str, Any] = running.client.get(f"/v2/requests/{identity}/status?preview=true").json()["progress"]
+    return said if said["step"] >= step else None
 
 
 def test_nothing_is_said_where_nobody_looked(serve: Serve, body: dict[str, Any]) -> None:

@@ -126,6 +126,7 @@ class Leases:
                 now = self._store.clock()
                 job.state, job.finished = "COMPLETED", now
                 job.result, job.inference = name, seconds
+                job.step = job.steps = claim.steps
                 forget(job)
                 ledger.capture(session, job.owner, job.id, now)
                 job.remaining = ledger.balance(session, job.owner)

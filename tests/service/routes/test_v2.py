@@ -119,6 +119,13 @@ def preview_of(running: Running, identity: str) -> Any:
     return said["progress"] if "preview" in said["progress"] else None
 
 
+def test_a_completed_request_has_all_its_steps(serve: Serve, body: dict[str, Any]) -> None:
+    running = serve()
+    identity = running.submit(body | {"num_inference_steps": 12})
+    running.ended(identity)
+    assert running.client.get(f"/v2/requests/{identity}/status").json()["progress"] == {"step": 12, "steps": 12}
+
+
 @pytest.mark.parametrize("path", ["/v2/requests/{}", "/v2/requests/{}/status", "/v2/results/{}.jpg"])
 def test_another_account_sees_nothing(serve: Serve, body: dict[str, Any], path: str) -> None:
     running = serve()
