@@ -79,6 +79,7 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
         configuration = configuration.with_(workers=options["workers"])
     with closing(_store(url)) as store:
         _check_exposure(host, Accounts(store))
+        store.hold(shared=configuration.shared_store)
         listening = _bound(host, port)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         if options["public_url"] or "public_url" not in configuration.model_fields_set:
@@ -221,10 +222,12 @@ def _listen(app: "FastAPI", listening: socket.socket, address: str) -> None:
     """Answer until Ctrl-C or SIGTERM; requests that are under way are answered first."""
     from ..service.server import server_of
 
-    server = server_of(app, app.state.service.configuration)
+    server, store = server_of(app, app.state.service.configuration), app.state.service.store
+    store.when_lost(lambda: setattr(server, "should_exit", True))
     logging.getLogger(__name__).info("Serving on %s (Ctrl-C stops it)", address)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
+    store.check_held()
     if not server.started:
         raise click.ClickException("The service could not start; the log says why.")
 

@@ -89,7 +89,7 @@ def _service(configuration: Configuration, store: Store, files: Files, model: Sh
         credentials = Credentials.read(*pair, configuration.sign_algorithm)
     metrics, painter = Metrics(), Painter(model, spare, configuration.metadata, configuration.safety, credentials)
     decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
-    memory = Memory(store) if store.hold() else None
+    memory = Memory(store) if store.hold(shared=configuration.shared_store) else None
     return Service(
         configuration=configuration,
         contract=Contract(configuration),

@@ -107,6 +107,8 @@ class Configuration(BaseModel):
     """Seconds that a 503 asks the client to wait where nothing better is known."""
 
     # Running and keeping.
+    shared_store: Flag = False
+    """Whether several servers serve one store, each of which must say so; else one has it alone."""
     workers: Whole = 2
     """Requests that are run at one time; they share the loaded model."""
     load_twice: Flag = True

@@ -124,11 +124,13 @@ def servers(folder: Path) -> Iterator[Callable[..., Running]]:
     """`start(unet=..., credits=1, **configuration)` starts a server that ends with the block."""
     stops: list[Callable[[], None]] = []
 
-    def start(unet: Callable[..., Any] = toy_unet, checker: SafetyChecker | None = None, **changes: Any) -> Running:
+    def start(
+        unet: Callable[..., Any] = toy_unet, checker: SafetyChecker | None = None, database: str = "", **changes: Any
+    ) -> Running:
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         configuration = Configuration(**SMALL | {"public_url": url} | changes)
-        store, results = Store(f"sqlite:///{folder}/store.db"), Files(folder / "results")
+        store, results = Store(database or f"sqlite:///{folder}/store{len(stops)}.db"), Files(folder / "results")
         accounts = Accounts(store)
         model = SharedPipeline(toy_pipeline(unet=unet, safety_checker=checker), configuration.workers)
         app = create_app(configuration, store, results, model)

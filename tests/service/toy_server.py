@@ -22,8 +22,8 @@ from .small import SMALL
 QUICK = {"lease_seconds": 1.0, "awaited_seconds": 0.9, "max_attempts": 5, "requests_per_minute": 10_000}
 
 
-def main(database: str, folder: str, listening: socket.socket, failpoint: str) -> None:
-    configuration = Configuration(**SMALL | QUICK | {"public_url": url_of(listening)})
+def main(database: str, folder: str, listening: socket.socket, failpoint: str, shared: bool) -> None:
+    configuration = Configuration(**SMALL | QUICK | {"public_url": url_of(listening), "shared_store": shared})
     model = SharedPipeline(toy_pipeline(unet=slowly), configuration.workers)
     app = create_app(configuration, Store(database, passing=dying_at(failpoint)), Files(Path(folder)), model)
     server_of(app, configuration).run([listening])

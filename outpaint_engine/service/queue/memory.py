@@ -19,12 +19,13 @@ class Memory:
     """Open jobs by their id; safe to share between threads. Whoever gets a job from here only reads it."""
 
     def __init__(self, store: Store) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._store = threading.Lock(), store
         self._awaited: dict[str, float] = {}
         unended = Job.state.in_(("QUEUED", "PROCESSING"))
         with store.transition("await") as session:
-            # Nobody waits any more for what a process before this one was to answer.
+            # Nobody waits any more for what a process before this one was to answer, and nobody runs what it ran.
             session.execute(update(Job).where(unended, Job.awaited_until.is_not(None)).values(awaited_until=0.0))
+            session.execute(update(Job).where(Job.state == "PROCESSING").values(state="QUEUED", lease_until=None))
             self._jobs = {job.id: job for job in session.scalars(select(Job).where(unended))}
 
     def put(self, job: Job) -> None:
@@ -50,7 +51,12 @@ class Memory:
             self._awaited.pop(identity, None)
 
     def find(self, identity: str) -> Job | None:
-        """The job; None where it has ended or there is none."""
+        """The job; None where it has ended or there is none.
+
+        Raises:
+            OutputError: the store is no longer this process's alone.
+        """
+        self._store.check_held()
         with self._lock:
             return self._jobs.get(identity)
 

@@ -1,9 +1,9 @@
 """The one door to the database: SQLite by default, PostgreSQL by URL. Knows nothing of jobs or credits."""
 
+import logging
 import os
 import secrets
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 
 from ...errors import BackendUnavailable, OutputError
 from .clock import SteadyClock
+from .hold import Hold, take
 from .tables import SCHEMA, UPGRADES, Settings, Table
 
 __all__ = ["Store", "Transition", "changed", "journal_mode"]
@@ -37,6 +38,11 @@ Transition = Literal["submit", "claim", "beat", "await", "publish", "fail", "can
 
 READ_ONLY = "outpaint_read_only"
 BUSY_SECONDS = 30
+LOST = (
+    "The connection that held the store for this server is lost, and another may have it by now: this server ends, and "
+    "whatever runs it should start it again."
+)
+log = logging.getLogger("outpaint_engine.service")
 
 
 def _unheard(_: str) -> None:
@@ -69,31 +75,47 @@ class Store:
             raise BackendUnavailable(f"The store needs {error.name}, which is not installed. Try: {remedy}") from error
         # SQLite lets one writer in and makes the others poll; a lock is fair and does not time out.
         self._one_writer = threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
-        self._held: list[int] = []
+        self._held: Hold | None = None
+        self._alone, self._lost = False, threading.Event()
+        self._when_lost: list[Callable[[], None]] = []
         self._reader = self.engine.execution_options(**{READ_ONLY: True})
 
-    def hold(self) -> bool:
-        """Whether this process is the one server of the database from now on, until it ends or closes the store.
+    def hold(self, *, shared: bool = False) -> bool:
+        """Serve the database from now on, alone or beside others that share it; whether this process has it alone.
 
-        A file is held by a lock beside it, which the system drops with the process; a PostgreSQL is never held.
+        Where that can no longer be known (see `hold.py`), every further use raises.
+
+        Raises:
+            OutputError: another server has it alone, or has it at all where this one wants it alone; named.
         """
-        path = self.engine.url.database
-        if self.engine.dialect.name != "sqlite" or not path or sys.platform == "win32":
-            return False
-        import fcntl
+        if self._held is None:
+            try:
+                self._held = take(self.engine.url, shared=shared)
+            except (SQLAlchemyError, OSError) as error:
+                raise OutputError(f"The store cannot be held: {getattr(error, 'orig', None) or error}.") from error
+            if self._held is not None:
+                self._held.watch(self._lose)
+            self._alone = self._held is not None and not shared
+        return self._alone
 
-        held = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(held)
-            return False
-        self._held.append(held)
-        return True
+    @property
+    def lost(self) -> bool:
+        """Whether the database was this process's, and no longer is for certain."""
+        return self._lost.is_set()
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """Call this, in a thread of its own, where the database is lost."""
+        self._when_lost.append(call)
+
+    def check_held(self) -> None:
+        """Raise `OutputError` where the database is lost: what this process knows of it may be old."""
+        if self.lost:
+            raise OutputError(LOST)
 
     @contextmanager
     def transition(self, name: Transition) -> Iterator[Session]:
         """One transaction that changes something. What it read stays readable after it."""
+        self.check_held()
         with self._one_writer, Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
             session.flush()
@@ -103,19 +125,28 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """One transaction that only reads."""
+        self.check_held()
         with Session(self._reader, expire_on_commit=False) as session, session.begin():
             yield session
 
     def probe(self) -> None:
         """Write something; raises what the database raises."""
+        self.check_held()
         with self._one_writer, self.engine.begin() as connection:
             connection.execute(update(Settings).values(probed=self.clock()))
 
     def close(self) -> None:
         """Close every connection, and hold the database no longer."""
         self.engine.dispose()
-        while self._held:
-            os.close(self._held.pop())
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _lose(self) -> None:
+        self._lost.set()
+        log.error(LOST)
+        for call in self._when_lost:
+            call()
 
     def _prepared(self) -> str:
         with Session(self.engine) as session, session.begin():

@@ -4,24 +4,21 @@ A few transitions are in every run; `OUTPAINT_CRASHES=20 python -m pytest tests/
 of them, 20 times each: a crash is mostly waiting for a lease to end, so several are made beside each other.
 """
 
-import itertools
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from outpaint_engine.service.queue import ledger
 from outpaint_engine.service.queue.accounts import Accounts
@@ -34,14 +31,16 @@ from ..toy_server import main, url_of
 
 REPEATS = int(os.environ.get("OUTPAINT_CRASHES", "0"))
 AT_ONCE = 10
+ALONE, SHARED = False, True
 EVERY = [point for point in FAILPOINTS if not point.startswith("grant")]
 """Grants are made by an operator's command, not by the server."""
 FEW = [
-    ("sqlite", "submit:committed"),
-    ("sqlite", "publish:uncommitted"),
-    ("postgresql", "publish:committed"),
+    ("sqlite", ALONE, "submit:committed"),
+    ("postgresql", ALONE, "publish:uncommitted"),
+    ("postgresql", SHARED, "publish:committed"),
 ]
-CASES = list(itertools.product(("sqlite", "postgresql"), EVERY)) if REPEATS else FEW
+KINDS = (("sqlite", ALONE), ("postgresql", ALONE), ("postgresql", SHARED))
+CASES = [(*kind, point) for kind in KINDS for point in EVERY] if REPEATS else FEW
 PASSES = {"submit": 3, "picture": 3, "claim": 2, "beat": 3}
 """How often a day passes a transition for certain, so that repeats die at another pass."""
 GRANTED = 10_000_000
@@ -49,65 +48,15 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.service.toy_server"])
 ONE_LOOKS = threading.Lock()
 """Starting a process looks at all others, and how one ended can be read only once."""
-POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
-
-
-@pytest.fixture
-def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Gives the URL of an empty store at each call."""
-    numbers = itertools.count()
-    if request.param == "sqlite":
-        return lambda: f"sqlite:///{tmp_path}/store{next(numbers)}.db"
-    cluster = request.getfixturevalue("cluster")
-    return lambda: new_database(cluster)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """A PostgreSQL of the Debian package, for this module; the URL of its `postgres` database."""
-    if not POSTGRES:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="psycopg is not installed: the extra `postgres`")
-    # PostgreSQL refuses to run as root, and its user cannot enter pytest's folders.
-    become = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="outpaint-postgresql-"))
-    folder.chmod(0o777)
-    port, data, tools = free_port(), folder / "data", POSTGRES[-1]
-    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
-    subprocess.run([*become, tools / "initdb", "-D", data, "-U", "postgres", "-A", "trust"], **quiet)
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    control = [*become, tools / "pg_ctl", "-D", data, "-w"]
-    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **quiet)
-    try:
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
-        shutil.rmtree(folder)
-
-
-def new_database(url: str) -> str:
-    from sqlalchemy import create_engine
-
-    name = f"store{time.monotonic_ns()}"
-    engine = create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return f"{url}/{name}"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 class Process:
     """The service in its own process; `failpoint` says where it dies."""
 
-    def __init__(self, database: str, folder: Path, failpoint: str = "") -> None:
+    def __init__(self, database: str, folder: Path, failpoint: str = "", shared: bool = False) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.url = url_of(listening)
-            self._process = FORKS.Process(target=main, args=(database, str(folder), listening, failpoint))
+            self._process = FORKS.Process(target=main, args=(database, str(folder), listening, failpoint, shared))
             with ONE_LOOKS:
                 self._process.start()
 
@@ -184,21 +133,23 @@ def check_books(store: Store, folder: Path) -> None:
         assert (folder / "results" / f"{job.result}.jpg").read_bytes().startswith(b"\xff\xd8\xff")
 
 
-@pytest.mark.parametrize(("new_store", "point"), CASES, indirect=["new_store"])
+@pytest.mark.parametrize(("new_store", "shared", "point"), CASES, indirect=["new_store"])
 def test_nothing_is_lost_or_charged_twice_when_the_process_dies(
-    new_store: Callable[[], str], tmp_path: Path, body: dict[str, Any], point: str
+    new_store: Callable[[], str], tmp_path: Path, body: dict[str, Any], shared: bool, point: str
 ) -> None:
     passes = PASSES.get(point.partition(":")[0], 1)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         crashes = [
-            pool.submit(die_and_go_on, new_store(), tmp_path / f"results{turn}", body, f"{point}@{1 + turn % passes}")
+            pool.submit(
+                die_and_go_on, new_store(), tmp_path / f"results{turn}", body, f"{point}@{1 + turn % passes}", shared
+            )
             for turn in range(max(1, REPEATS))
         ]
     for crash in crashes:
         crash.result()
 
 
-def die_and_go_on(database: str, folder: Path, body: dict[str, Any], failpoint: str) -> None:
+def die_and_go_on(database: str, folder: Path, body: dict[str, Any], failpoint: str, shared: bool) -> None:
     """A process dies there in the middle of a day, a second one goes on, and everything adds up."""
     store = Store(database)
     key = Accounts(store).create_key("tester", GRANTED)
@@ -207,12 +158,12 @@ def die_and_go_on(database: str, folder: Path, body: dict[str, Any], failpoint: 
         old = {"fields": "{}", "seed": 0, "base64": False, "price": 0, "created": 0.0, "finished": 0.0}
         session.add(Job(id="0" * 32, owner="tester", state="FAILED", **old))
     with httpx2.Client(headers={"x-api-key": key}, timeout=20) as client:
-        with Process(database, folder, failpoint) as doomed:
+        with Process(database, folder, failpoint, shared) as doomed:
             accepted = a_day(client, doomed.url, body) if doomed.ready(client) else []
             if failpoint.startswith("give_back"):
                 doomed.end()
             assert until(lambda: doomed.code, 30) == -signal.SIGKILL
-        with Process(database, folder) as second:
+        with Process(database, folder, shared=shared) as second:
             assert second.ready(client)
             repeated = client.post(
                 f"{second.url}/v2/sd1.5-outpaint",
@@ -238,8 +189,8 @@ def test_two_processes_share_a_store_and_one_finishes_what_the_other_died_on(
     key = Accounts(store).create_key("tester", GRANTED)
     with (
         httpx2.Client(headers={"x-api-key": key}, timeout=20) as client,
-        Process(database, folder) as healthy,
-        Process(database, folder, "claim:committed@3") as doomed,
+        Process(database, folder, shared=True) as healthy,
+        Process(database, folder, "claim:committed@3", shared=True) as doomed,
     ):
         assert healthy.ready(client) and doomed.ready(client)
         for _ in range(10):

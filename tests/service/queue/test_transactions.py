@@ -39,11 +39,12 @@ def counting(running: Running) -> Iterator[Counted]:
         event.remove(running.store.engine, "begin", began)
 
 
+@pytest.mark.parametrize("new_store", ["sqlite", "postgresql"], indirect=True)
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_request_is_three_transactions_however_many_steps_it_takes(
-    serve: Serve, body: dict[str, Any], version: int
+    serve: Serve, new_store: Callable[[], str], body: dict[str, Any], version: int
 ) -> None:
-    running = serve(workers=1)
+    running = serve(workers=1, database=new_store())
     with counting(running) as counted:
         answer = running.post(body | {"num_inference_steps": 50}, version)
         assert answer.status_code == 200
@@ -52,9 +53,12 @@ def test_a_request_is_three_transactions_however_many_steps_it_takes(
     assert counted.writes == 3
 
 
-def test_a_poll_reads_the_key_and_nothing_else(serve: Serve, body: dict[str, Any]) -> None:
+@pytest.mark.parametrize("new_store", ["sqlite", "postgresql"], indirect=True)
+def test_a_poll_reads_the_key_and_nothing_else(
+    serve: Serve, new_store: Callable[[], str], body: dict[str, Any]
+) -> None:
     gate = Gate()
-    running = serve(unet=gate)
+    running = serve(unet=gate, database=new_store())
     gate.close()
     identity = running.submit(body)
     status = f"/v2/requests/{identity}/status?preview=true"
