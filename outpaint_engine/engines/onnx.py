@@ -126,10 +126,7 @@ class OnnxBackend(Backend):
     def _open(self, loading: Loading) -> Engine:
         artifact, path = loading.artifact(self)
         name = f"{loading.part} on {self.name}"
-        if loading.changed:
-            session = self._changed(loading, path)
-        else:
-            session = self._prepared(loading, path) or self._session(path, self._settings(loading))
+        session = self._opened(loading, path)
         check_provider(session, self._provider, name)
         precision = graph_precision(artifact, session)
         check_precision(loading.options, precision, name)
@@ -140,39 +137,36 @@ class OnnxBackend(Backend):
         found.enable_mem_pattern = False
         return found
 
-    def _session(self, path: Path, session_options: Any) -> Any:
-        return open_session(path, session_options, [self._provider])
-
-    def _changed(self, loading: Loading, path: Path) -> Any:
-        """A session with other weights than its file's. What was prepared of the graph holds the file's: not used.
-
-        ONNX Runtime copies the weights while it opens; until then the arrays must live.
-        """
+    def _session(self, path: Path, session_options: Any, changed: Mapping[str, Array] | None = None) -> Any:
+        """A session of a graph. ONNX Runtime copies `changed` while it opens; until then the arrays must live."""
         from onnxruntime import OrtValue
 
-        changed = loading.changed_in(initializers_in(path, loading.changed))
-        values = [OrtValue.ortvalue_from_numpy(array) for array in changed.values()]
-        session_options = self._settings(loading)
-        session_options.add_external_initializers(list(changed), values)
-        return self._session(path, session_options)
+        if changed:
+            values = [OrtValue.ortvalue_from_numpy(array) for array in changed.values()]
+            session_options.add_external_initializers(list(changed), values)
+        return open_session(path, session_options, [self._provider])
 
-    def _prepared(self, loading: Loading, path: Path) -> Any:
-        """A session of what was prepared of the graph at `path`; None where nothing was, and none is asked for."""
-        import onnxruntime
+    def _opened(self, loading: Loading, path: Path) -> Any:
+        """A session of what was prepared of the graph at `path`, or of the graph, with its changed weights."""
+        from onnxruntime import GraphOptimizationLevel
 
+        changed = loading.changed_in(initializers_in(path, loading.changed)) if loading.changed else {}
+        prepared = self._prepared(loading, path)
+        # A weight that the optimiser has turned or folded lies there under a name of its own.
+        if prepared is not None and initializers_in(prepared, changed) == changed.keys():
+            as_it_is = self._settings(loading)
+            as_it_is.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+            try:
+                return self._session(prepared, as_it_is, changed)
+            except EngineSetError as error:
+                forget_prepared(prepared.parent, str(error).rstrip("."))
+        return self._session(path, self._settings(loading), changed)
+
+    def _prepared(self, loading: Loading, path: Path) -> Path | None:
+        """What was prepared of the graph at `path`; None where nothing was, and none is asked for."""
         if loading.options.prepare:
-            found: Path | None = prepare(loading, path, self._settings(loading), partial(self._session, path))
-        else:
-            found = find_prepared(loading, path)
-        if found is None:
-            return None
-        as_it_is = self._settings(loading)
-        as_it_is.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            return open_session(found, as_it_is, [self._provider])
-        except EngineSetError as error:
-            forget_prepared(found.parent, str(error).rstrip("."))
-            return None
+            return prepare(loading, path, self._settings(loading), partial(self._session, path))
+        return find_prepared(loading, path)
 
 
 def settings(options: EngineOptions) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from outpaint_engine.cache import DEAD_AFTER, DRAFT, make_room, written_whole
 from outpaint_engine.engine_set import EngineSet
+from outpaint_engine.engine_set.weights import read_stored, stored_weights
 from outpaint_engine.engines import EngineOptions, Loading, onnx, prepared
 from outpaint_engine.engines.prepared import prepared_folder
 from outpaint_engine.engines.table import find_backend
@@ -60,6 +61,28 @@ def test_a_prepared_graph_is_used_from_then_on_and_gives_the_same_bits(
     np.testing.assert_array_equal(answer(tiny, feeds()), plain)
     (folder,) = kept()
     assert sources == ["unet", "unet", folder.name, folder.name]
+
+
+@pytest.mark.parametrize(("weight", "taken"), [("attn1.to_q.weight", True), ("resnets.0.conv1.weight", False)])
+def test_other_weights_go_into_a_prepared_graph_that_still_has_them_by_name(
+    tiny: EngineSet, feeds: Feeds, sources: list[str], weight: str, taken: bool
+) -> None:
+    answer(tiny, feeds(), PREPARE)
+    (folder,) = kept()
+    named = {name: place for name, place in stored_weights(tiny, "unet").items() if name.endswith(weight)}
+    found = {}
+    for given in (PREPARE, EngineOptions()):
+        if given != PREPARE:
+            shutil.rmtree(folder)
+        changed = {place.initializer: read_stored(place) * 2 for place in named.values()}
+        sources.clear()
+        with find_backend("ort-cpu").load(Loading(tiny, "unet", given, changed=changed)) as engine:
+            for array in changed.values():
+                array.fill(np.nan)
+            found[given] = engine.run(feeds())["out_sample"]
+        assert sources == [folder.name if taken and given == PREPARE else "unet"]
+    np.testing.assert_array_equal(*found.values())
+    assert not np.allclose(found[PREPARE], answer(tiny, feeds()), atol=1e-3)
 
 
 def test_nothing_is_kept_where_it_is_not_asked_for(tiny: EngineSet, feeds: Feeds) -> None:
@@ -117,6 +140,7 @@ KILLED = """
 import os, pathlib, signal, sys
 pathlib.Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from outpaint_engine.engine_set import EngineSet
+from outpaint_engine.engine_set.weights import read_stored, stored_weights
 from outpaint_engine.engines import EngineOptions, Loading, find_backend
 find_backend("ort-cpu").load(Loading(EngineSet.open(sys.argv[1]), "unet", EngineOptions(prepare=True)))
 """

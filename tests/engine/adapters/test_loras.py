@@ -126,7 +126,7 @@ def test_the_shallow_unet_is_merged_too(folder: Path, opened: Open) -> None:
     assert not np.array_equal(plain, found)
 
 
-def test_what_was_prepared_of_a_graph_is_not_used_for_a_merged_one(
+def test_a_pipeline_with_prepared_graphs_paints_the_same_with_loras(
     folder: Path, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
