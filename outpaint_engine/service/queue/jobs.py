@@ -6,80 +6,24 @@ Each change is one transaction in which its ledger entry is written too. A cance
 its fence goes up: whoever runs it learns at its next step that the job is no longer its own.
 """
 
-import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select, update
 
-from ...request import OutpaintRequest
 from ..configuration import Configuration
-from ..refusals import InsufficientCredits, KeyReused
+from ..refusals import InsufficientCredits
 from . import ledger
-from .admission import Admission
+from .endings import finish
 from .files import Files
 from .memory import Memory
+from .orders import Order, Retry, Submission
 from .store import Store
-from .tables import Job, Reason, Retried, Settings
+from .submitting import Asking, Submitting
+from .tables import Job, Reason, Retried
 
-__all__ = ["Jobs", "Order", "Retry", "Submission", "finish", "forget"]
-
-
-@dataclass(frozen=True)
-class Order:
-    """A checked request: the picture file's bytes, and every other field of `OutpaintRequest` by name."""
-
-    picture: bytes
-    """Empty where `flaw` says why it cannot be painted on: such a job fails as soon as it is written."""
-    fields: dict[str, Any]
-    base64: bool
-    """Whether the answer should hold the picture as text."""
-    flaw: str | None = None
-    format: str = "jpg"
-    """Of the result's file: jpg, png or webp."""
-    crop: tuple[int, int, int, int] | None = None
-    """What of the canvas is wanted, where that is not all: left, top, right, bottom."""
-    door: str = ""
-    """The API that asked, where it is not our own."""
-
-    @property
-    def work(self) -> float:
-        """How much there is to do, in steps of a megapixel; coding and decoding weigh as about four steps."""
-        steps = self.fields["num_inference_steps"] * self.fields["strength"] + 4
-        return float(steps * self.fields["width"] * self.fields["height"] / 1e6)
-
-    def request(self) -> OutpaintRequest:
-        """What the runtime runs."""
-        return OutpaintRequest(image=self.picture, **self.fields)
-
-    def numbered(self, number: int) -> "Order":
-        """The same with another seed, for the picture of this number, from 0, of those that one request asks for."""
-        return replace(self, fields=self.fields | {"seed": self.fields["seed"] + number})
-
-
-@dataclass(frozen=True)
-class Retry:
-    """What makes a repeated request recognisable: the client's key, and the SHA-256 of what it asked for."""
-
-    key: str
-    fingerprint: str
-
-    def numbered(self, number: int) -> "Retry":
-        """The key of one of several jobs of a request; the first has the client's own."""
-        if not number:
-            return self
-        return replace(self, key=f"{hashlib.sha256(self.key.encode()).hexdigest()}:{number}")
-
-
-class Submission(NamedTuple):
-    """A job, and whether an earlier request with the same idempotency key had made it."""
-
-    job: Job
-    replayed: bool = False
+__all__ = ["Jobs"]
 
 
 class Jobs:
@@ -87,7 +31,7 @@ class Jobs:
 
     def __init__(self, store: Store, files: Files, configuration: Configuration, memory: Memory | None = None) -> None:
         self._store, self._files, self._configuration, self._memory = store, files, configuration, memory
-        self._admission = Admission(configuration, store.clock)
+        self._submitting = Submitting(store, configuration, memory)
 
     def submit(self, order: Order, owner: str, *, awaited: bool, retry: Retry | None = None) -> Submission:
         """Submit one job; see `submit_all`."""
@@ -98,7 +42,7 @@ class Jobs:
     ) -> list[Submission]:
         """Write all jobs of one request, their holds and idempotency keys in one transaction, or none of them.
 
-        The pictures are on disk before.
+        The pictures are on disk before. Requests of other threads may be in the same transaction.
 
         Raises:
             Refusal: too few credits, a key used for another request, or too much is asked for.
@@ -106,16 +50,10 @@ class Jobs:
         """
         jobs = [self._new(order, owner, awaited) for order in orders]
         retries = [retry.numbered(number) if retry else None for number in range(len(orders))]
-        earlier: list[Job] = []
+        flaws = [order.flaw for order in orders]
         try:
             self._keep_pictures(jobs, orders)
-            with self._store.transition("submit") as session:
-                session.execute(select(Settings.id).with_for_update())
-                earlier = [job for each in retries if each and (job := _earlier(session, owner, each))]
-                if not earlier:
-                    for order, job, each in zip(orders, jobs, retries, strict=True):
-                        self._admission.check(session, owner, awaited=awaited)
-                        self._write(session, order, job, each)
+            earlier = self._submitting.write(Asking(owner, jobs, retries, flaws, awaited))
         except BaseException:
             self._forget(jobs)
             raise
@@ -199,7 +137,7 @@ class Jobs:
                 return
             if ledger.balance(session, owner) < self._configuration.price:
                 raise InsufficientCredits
-            self._admission.check(session, owner, awaited=awaited)
+            self._submitting.room(session, [owner], self._store.clock()).take(owner, [0.0], awaited=awaited)
 
     def _keep_pictures(self, jobs: Sequence[Job], orders: Sequence[Order]) -> None:
         for job, order in zip(jobs, orders, strict=True):
@@ -231,49 +169,3 @@ class Jobs:
             work=order.work,
             awaited_until=now + seconds if awaited else None,
         )
-
-    def _write(self, session: Session, order: Order, job: Job, retry: Retry | None) -> None:
-        session.add(job)
-        session.flush()
-        if not ledger.hold(session, job.owner, job.price, job.id, job.created):
-            raise InsufficientCredits
-        if retry:
-            session.add(Retried(owner=job.owner, key=retry.key, fingerprint=retry.fingerprint, job=job.id))
-        if order.flaw is not None:
-            finish(session, job, "input", order.flaw, self._store.clock())
-        elif self._memory is not None:
-            self._memory.put(job)
-            if job.awaited_until is not None:
-                self._memory.keep_awaiting(job.id, job.created + self._configuration.awaited_seconds)
-
-
-def finish(session: Session, job: Job, reason: Reason, sentence: str, now: float) -> None:
-    """In a transaction that holds the job's row: FAILED, and the hold given back."""
-    job.state, job.finished = "FAILED", now
-    job.reason, job.error = reason, sentence
-    job.fence += 1
-    forget(job)
-    if job.awaited_until is not None and reason in ("cancelled", "timeout"):
-        # Nothing was answered and nothing charged: a retry with the same key may begin anew.
-        session.execute(delete(Retried).where(Retried.job == job.id))
-    ledger.release(session, job.owner, job.price, job.id, now)
-
-
-def forget(job: Job) -> None:
-    """Drop from a job that has ended what only its run needed, the prompt above all."""
-    job.fields = "{}"
-    job.lease_until = job.preview = None
-
-
-def _earlier(session: Session, owner: str, retry: Retry) -> Job | None:
-    """The job that this key made before.
-
-    Raises:
-        KeyReused: the key was used for another request.
-    """
-    found = session.get(Retried, (owner, retry.key))
-    if found is None:
-        return None
-    if found.fingerprint != retry.fingerprint:
-        raise KeyReused
-    return session.get_one(Job, found.job)

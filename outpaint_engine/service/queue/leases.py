@@ -13,8 +13,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from ..configuration import Configuration
 from . import ledger
 from .admission import pace
+from .endings import finish, forget
 from .files import Files
-from .jobs import finish, forget
 from .memory import Memory
 from .store import Store, changed
 from .tables import Account, Job, Reason, Retried
@@ -63,18 +63,18 @@ class Leases:
         """
         if host is not None and self._memory is not None and not self._memory.any_waits():
             return None
-        with self._store.reading() as session:
-            if session.execute(self._next(host).with_only_columns(Job.id)).first() is None:
-                return None
-        seen: list[str] = []
-        try:
-            with self._store.transition("claim") as session:
-                claim = self._first(session, host, seen)
-        except BaseException:
+        while self._any(host):
+            seen: list[str] = []
+            try:
+                with self._store.transition("claim") as session:
+                    claim = self._first(session, host, seen)
+            except BaseException:
+                self._forget(*seen)
+                raise
+            if claim is not None or not seen:
+                return claim
             self._forget(*seen)
-            raise
-        self._forget(*(job for job in seen if claim is None or job != claim.job.id))
-        return claim
+        return None
 
     def running_for(self, owner: str) -> int:
         """How many of an account's jobs run."""
@@ -134,6 +134,8 @@ class Leases:
         if job is None:
             self._files.drop(name)
         else:
+            if self._memory is not None:
+                self._memory.ended(seconds, job.work)
             self._files.drop_picture(job.id)
         return job is not None
 
@@ -186,24 +188,30 @@ class Leases:
                 if path.stem not in known:
                     path.unlink(missing_ok=True)
 
+    def _any(self, host: Claim | None) -> bool:
+        with self._store.reading() as session:
+            return session.execute(self._next(host).with_only_columns(Job.id)).first() is not None
+
     def _first(self, session: Session, host: Claim | None, seen: list[str]) -> Claim | None:
-        """Take the first that can be taken; `seen` gets the id of each that is changed."""
-        while True:
-            query = self._next(host).with_for_update(skip_locked=True, of=Job)
-            job = session.scalars(query).one_or_none()
-            if job is None:
-                return None
-            seen.append(job.id)
-            now = self._store.clock()
-            if self._is_unawaited(job, now):
-                finish(session, job, "cancelled", UNAWAITED, now)
-            elif job.attempt >= self._configuration.max_attempts:
-                finish(session, job, "internal", GAVE_UP.format(job.attempt), now)
-            else:
-                claim = self._taken(session, job, now)
-                if self._memory is not None:
-                    self._memory.put(job)
-                return claim
+        """Take the first that is free, or end it; `seen` gets the id of what is changed.
+
+        One job in a transaction, and so one account: two that hold several could wait for each other.
+        """
+        job = session.scalars(self._next(host).with_for_update(skip_locked=True, of=Job)).one_or_none()
+        if job is None:
+            return None
+        seen.append(job.id)
+        now = self._store.clock()
+        if self._is_unawaited(job, now):
+            finish(session, job, "cancelled", UNAWAITED, now)
+        elif job.attempt >= self._configuration.max_attempts:
+            finish(session, job, "internal", GAVE_UP.format(job.attempt), now)
+        else:
+            claim = self._taken(session, job, now)
+            if self._memory is not None:
+                self._memory.put(job)
+            return claim
+        return None
 
     def _beat_in_store(self, claim: Claim, now: float) -> tuple[Claim | None, bool]:
         with self._store.reading() as session:
@@ -258,7 +266,8 @@ class Leases:
         job.attempt += 1
         job.fence += 1
         job.lease_until = now + self._configuration.lease_seconds
-        seconds = job.work * (pace(session) or 1.0) / self._configuration.workers
+        seconds_a_step = pace(session) if self._memory is None else self._memory.pace
+        seconds = job.work * (seconds_a_step or 1.0) / self._configuration.workers
         account = update(Account).where(Account.owner == job.owner)
         session.execute(account.values(served=_share(now) + seconds))
         return Claim(job, job.fence, now)

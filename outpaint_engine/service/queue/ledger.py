@@ -8,16 +8,25 @@
 A job has one hold and, once finished, exactly one capture or release: two unique indexes enforce it.
 """
 
-from sqlalchemy import func, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from .store import changed
-from .tables import Account, Entry
+from .rows import Rows
+from .tables import Account, Entry, rows_of
 
-__all__ = ["MICROS", "balance", "capture", "credits_text", "grant", "hold", "open_holds", "release"]
+__all__ = ["MICROS", "Balances", "balance", "capture", "credits_text", "grant", "open_holds", "release"]
 
 MICROS = 1_000_000
 """Credits are counted in whole millionths, so that sums are exact."""
+ACCOUNTS = rows_of(Account).c
+LOCKED = (
+    select(ACCOUNTS.owner, ACCOUNTS.balance)
+    .where(ACCOUNTS.owner.in_(bindparam("owners", expanding=True)))
+    .order_by(ACCOUNTS.owner)
+    .with_for_update()
+)
 
 
 def credits_text(micros: int) -> str:
@@ -32,13 +41,30 @@ def grant(session: Session, owner: str, amount: int, at: float) -> int:
     return balance(session, owner)
 
 
-def hold(session: Session, owner: str, price: int, job: str, at: float) -> bool:
-    """Set the price of a job aside; False, and nothing done, where the balance is too small."""
-    enough = update(Account).where(Account.owner == owner, Account.balance >= price)
-    if not changed(session, enough.values(balance=Account.balance - price)):
-        return False
-    session.add(Entry(owner=owner, kind="hold", amount=-price, job=job, at=at))
-    return True
+class Balances:
+    """The balances of some accounts, whose rows the transaction holds from now on; what is held is written at once."""
+
+    def __init__(self, session: Session, owners: Sequence[str]) -> None:
+        """Lock the rows, in the order of their names: two transactions that do so never wait for each other in turn."""
+        self._held = list[tuple[str, int, str]]()
+        self._left = {owner: left for owner, left in session.execute(LOCKED, {"owners": owners})}
+
+    def left(self, owner: str) -> int:
+        """What is neither spent nor held; 0 for an unknown owner."""
+        return self._left.get(owner, 0)
+
+    def hold(self, owner: str, price: int, job: str) -> None:
+        """Set the price of a job aside; the balance must be large enough."""
+        self._left[owner] = self._left.get(owner, 0) - price
+        self._held.append((owner, price, job))
+
+    def rows(self, at: float) -> tuple[Rows, Rows]:
+        """What is to be written: the ledger's new rows, and the accounts' balances, in the order of their names."""
+        entries = [
+            {"owner": owner, "kind": "hold", "amount": -price, "job": job, "at": at} for owner, price, job in self._held
+        ]
+        owners = sorted({owner for owner, _, _ in self._held})
+        return entries, [{"owner": owner, "balance": self._left[owner]} for owner in owners]
 
 
 def capture(session: Session, owner: str, job: str, at: float) -> None:

@@ -1,11 +1,12 @@
 """The tables of the store, each a dataclass. Times are Unix seconds, amounts millionths of a credit."""
 
-from typing import Literal
+from typing import Literal, cast
 
+import sqlalchemy
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-__all__ = ["SCHEMA", "Account", "Entry", "Job", "Key", "Reason", "Retried", "Settings", "Table", "UPGRADES"]
+__all__ = ["SCHEMA", "Account", "Entry", "Job", "Key", "Reason", "Retried", "Settings", "Table", "UPGRADES", "rows_of"]
 
 SCHEMA = 3
 """Goes up with every change of the tables; a store of a higher number is refused."""
@@ -28,6 +29,11 @@ Reason = Literal["input", "internal", "cancelled", "timeout", "safety"]
 
 class Table(MappedAsDataclass, DeclarativeBase, kw_only=True):
     """What every table is made from."""
+
+
+def rows_of(table: type[Table]) -> sqlalchemy.Table:
+    """A table without the mapping to objects, for statements that are run so often that it counts."""
+    return cast("sqlalchemy.Table", table.__table__)
 
 
 class Settings(Table):

@@ -21,7 +21,8 @@ from ..metrics import Metrics
 from ..pictures.decoding import Decoded, Decoders, DecodingEnded
 from ..queue.accounts import Accounts
 from ..queue.files import Files
-from ..queue.jobs import Jobs, Order, Retry, Submission
+from ..queue.jobs import Jobs
+from ..queue.orders import Order, Retry, Submission
 from ..queue.store import Store
 from ..queue.tables import Job
 from ..refusals import InputRefused, TooCostly, Unauthorized, Unknown

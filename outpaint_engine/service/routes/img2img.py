@@ -18,7 +18,7 @@ from ...samplers import SCHEDULERS, find_scheduler
 from ..configuration import Configuration
 from ..pictures.decoding import Decoded, Mask
 from ..pictures.intake import picture_from
-from ..queue.jobs import Order
+from ..queue.orders import Order
 from ..refusals import InputRefused
 from .caller import Sent
 from .fields import checked, refused

@@ -20,7 +20,7 @@ from ...images import header
 from ..configuration import Configuration
 from ..pictures.decoding import Decoded, Mask
 from ..pictures.intake import checked_picture
-from ..queue.jobs import Order
+from ..queue.orders import Order
 from ..queue.tables import Job
 from ..refusals import Refusal, StillRunning
 from .caller import Door, ForeignCaller, Running, Sent, Service, all_submitted

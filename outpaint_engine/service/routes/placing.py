@@ -14,7 +14,7 @@ from ...prompts import lora_tags
 from ...samplers import find_scheduler
 from ..configuration import Configuration
 from ..pictures.decoding import Decoded
-from ..queue.jobs import Order
+from ..queue.orders import Order
 from ..refusals import InputRefused
 
 __all__ = ["Sides", "extended", "fitted", "settings", "settled"]

@@ -27,7 +27,7 @@ from ...samplers import find_scheduler, scheduler_names
 from ..configuration import Configuration
 from ..pictures.decoding import Decoded, Mask
 from ..pictures.intake import picture_from
-from ..queue.jobs import Order
+from ..queue.orders import Order
 from ..refusals import InputRefused
 from .placing import settled
 

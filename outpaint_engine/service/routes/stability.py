@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from ..configuration import Configuration
 from ..pictures.decoding import Decoded
 from ..pictures.intake import checked_picture
-from ..queue.jobs import Order
+from ..queue.orders import Order
 from ..queue.tables import Job
 from ..refusals import Refusal, StillRunning
 from .caller import Door, ForeignCaller, Running, Sent, Service, all_submitted

@@ -15,9 +15,10 @@ from outpaint_engine.service.queue import ledger
 from outpaint_engine.service.queue.accounts import Accounts
 from outpaint_engine.service.queue.clock import SteadyClock
 from outpaint_engine.service.queue.files import Files
-from outpaint_engine.service.queue.jobs import Jobs, Retry
+from outpaint_engine.service.queue.jobs import Jobs
 from outpaint_engine.service.queue.leases import Claim, Leases
 from outpaint_engine.service.queue.memory import Memory
+from outpaint_engine.service.queue.orders import Retry
 from outpaint_engine.service.queue.store import Store
 from outpaint_engine.service.queue.tables import Job
 from outpaint_engine.service.refusals import Refusal

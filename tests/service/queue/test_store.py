@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from outpaint_engine.errors import OutputError, RequestError
 from outpaint_engine.service.configuration import Configuration
 from outpaint_engine.service.queue import ledger
 from outpaint_engine.service.queue.accounts import Accounts
+from outpaint_engine.service.queue.rows import write_rows
 from outpaint_engine.service.queue.store import Store, journal_mode
 from outpaint_engine.service.queue.tables import Account, Entry, Key, Settings
 
@@ -81,11 +83,18 @@ def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
     assert people.balance("ann") == 100
 
 
-def test_a_hold_needs_the_whole_price(store: Store) -> None:
+def held(session: Session, *jobs: tuple[str, int]) -> None:
+    balances = ledger.Balances(session, ["ann"])
+    for job, price in jobs:
+        balances.hold("ann", price, job)
+    entries, left = balances.rows(0.0)
+    write_rows(session, {Entry: entries}, {Account: left})
+
+
+def test_a_hold_is_paid_at_once(store: Store) -> None:
     Accounts(store).create_key("ann", 100)
     with store.transition("submit") as session:
-        assert ledger.hold(session, "ann", 60, "job-1", 0.0)
-        assert not ledger.hold(session, "ann", 60, "job-2", 0.0)
+        held(session, ("job", 60))
         assert ledger.balance(session, "ann") == 40
         assert ledger.open_holds(session) == 1
 
@@ -93,8 +102,7 @@ def test_a_hold_needs_the_whole_price(store: Store) -> None:
 def test_a_release_gives_back_and_a_capture_keeps(store: Store) -> None:
     Accounts(store).create_key("ann", 100)
     with store.transition("submit") as session:
-        for job in ("kept", "returned"):
-            ledger.hold(session, "ann", 30, job, 0.0)
+        held(session, ("kept", 30), ("returned", 30))
         ledger.capture(session, "ann", "kept", 1.0)
         ledger.release(session, "ann", 30, "returned", 1.0)
         assert ledger.balance(session, "ann") == 70
@@ -105,7 +113,7 @@ def test_a_release_gives_back_and_a_capture_keeps(store: Store) -> None:
 def test_a_job_is_settled_once(store: Store, second: str) -> None:
     Accounts(store).create_key("ann", 100)
     with store.transition("submit") as session:
-        ledger.hold(session, "ann", 30, "job", 0.0)
+        held(session, ("job", 30))
         ledger.capture(session, "ann", "job", 1.0)
     with pytest.raises(IntegrityError), store.transition("submit") as session:
         session.execute(insert(Entry).values(owner="ann", kind=second, amount=0, job="job", at=2.0))
