@@ -48,7 +48,7 @@ store_option = click.option(
 @adapter_options
 @store_option
 @click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("outpaint-results"), show_default=True, help="A folder."
+    "--results", default="outpaint-results", show_default=True, help="A folder, or s3://BUCKET/... or gs://BUCKET/..."
 )
 @click.option("--workers", type=click.IntRange(1), help="Requests run at one time; they share the model. [2]")
 @click.option("--public-url", help="How clients reach this server; answers are built from it. [http://HOST:PORT]")

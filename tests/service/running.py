@@ -125,12 +125,19 @@ def servers(folder: Path) -> Iterator[Callable[..., Running]]:
     stops: list[Callable[[], None]] = []
 
     def start(
-        unet: Callable[..., Any] = toy_unet, checker: SafetyChecker | None = None, database: str = "", **changes: Any
+        unet: Callable[..., Any] = toy_unet,
+        checker: SafetyChecker | None = None,
+        database: str = "",
+        kept: str = "",
+        **changes: Any,
     ) -> Running:
         listening = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         configuration = Configuration(**SMALL | {"public_url": url} | changes)
-        store, results = Store(database or f"sqlite:///{folder}/store{len(stops)}.db"), Files(folder / "results")
+        store, results = (
+            Store(database or f"sqlite:///{folder}/store{len(stops)}.db"),
+            Files(kept or folder / "results"),
+        )
         accounts = Accounts(store)
         model = SharedPipeline(toy_pipeline(unet=unet, safety_checker=checker), configuration.workers)
         app = create_app(configuration, store, results, model)

@@ -180,13 +180,13 @@ class Leases:
     def sweep(self) -> None:
         """Delete files of no known job or result, which a crash left. Looks at them a few at a time."""
         for batch in self._files.old(older_than=10 * self._configuration.lease_seconds, at_once=PRUNE_ROWS):
-            jobs = {path.stem.partition("-")[0] for path in batch}
+            jobs = {file.stem.partition("-")[0] for file in batch}
             with self._store.reading() as session:
                 rows = session.execute(select(Job.id, Job.result, Job.state).where(Job.id.in_(jobs))).all()
             known = {row.id for row in rows if row.state in ("QUEUED", "PROCESSING")} | {row.result for row in rows}
-            for path in batch:
-                if path.stem not in known:
-                    path.unlink(missing_ok=True)
+            for file in batch:
+                if file.stem not in known:
+                    file.drop()
 
     def _any(self, host: Claim | None) -> bool:
         with self._store.reading() as session:
