@@ -5,7 +5,6 @@ import importlib.util
 import ipaddress
 import json
 import logging
-import os
 import socket
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,11 +15,14 @@ import click
 from ..engines import Bucket, EngineOptions
 from ..errors import BackendUnavailable
 from .adapters import Adapters, adapter_options
+from .cluster import Cluster, cluster_options
 from .options import engine_options
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ..service.configuration import Configuration
+    from ..service.model import Model
     from ..service.queue.accounts import Accounts
     from ..service.queue.store import Store
 
@@ -53,6 +55,7 @@ store_option = click.option(
 @click.option("--workers", type=click.IntRange(1), help="Requests run at one time; they share the model. [2]")
 @click.option("--public-url", help="How clients reach this server; answers are built from it. [http://HOST:PORT]")
 @click.option("--configuration", type=click.Path(path_type=Path), help="A TOML file of limits and prices.")
+@cluster_options
 def serve(host: str, port: int, engines: str, device: str, url: str, **options: Any) -> None:
     """Serve Segmind's outpainting API over HTTP.
 
@@ -61,46 +64,61 @@ def serve(host: str, port: int, engines: str, device: str, url: str, **options: 
     outpaint serve
     """  # noqa: D301 - click keeps the lines after the character \b
     _check_installed()
-    from ..lora_models import Loras
-    from ..service.app import create_app
-    from ..service.configuration import Configuration
     from ..service.queue.accounts import Accounts
     from ..service.queue.files import Files
-    from ..shared import SharedPipeline
 
-    path = options["configuration"]
-    configuration = Configuration.read(path) if path else Configuration()
-    adapters = Adapters.of(options)
-    if (adapters.loras is None) != (not configuration.loras):
-        raise click.UsageError(
-            "For LoRAs in prompts give both: --loras FOLDER, and in the configuration their names, loras = [...]."
-        )
-    if options["workers"]:
-        configuration = configuration.with_(workers=options["workers"])
+    cluster = Cluster.of(options)
+    configuration = _configuration(options)
     with closing(_store(url)) as store:
         _check_exposure(host, Accounts(store))
-        store.hold(shared=configuration.shared_store)
+        if cluster is None:
+            store.hold(shared=configuration.shared_store)
         listening = _bound(host, port)
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         if options["public_url"] or "public_url" not in configuration.model_fields_set:
             configuration = configuration.with_(public_url=options["public_url"] or address)
-        files = Files(options["results"])
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        side = configuration.canvas_default
-        chosen = EngineOptions(
-            options["precision"], options["threads"], (Bucket(side, side),), cuda_graph=options["cuda_graph"]
+        model = _model(engines, device, configuration, options)
+        if cluster is None:
+            from ..service.app import create_app
+
+            with listening, model.load() as loaded:
+                _listen(create_app(configuration, store, Files(options["results"]), loaded), listening, address)
+            return
+        listening.close()
+    cluster.serve(model, configuration, url, options["results"], address)
+
+
+def _configuration(options: dict[str, Any]) -> "Configuration":
+    from ..service.configuration import Configuration
+
+    path = options["configuration"]
+    configuration = Configuration.read(path) if path else Configuration()
+    if (options["loras"] is None) != (not configuration.loras):
+        raise click.UsageError(
+            "For LoRAs in prompts give both: --loras FOLDER, and in the configuration their names, loras = [...]."
         )
-        model = SharedPipeline.from_pretrained(
-            engines,
-            device=device,
-            options=chosen,
-            at_once=configuration.workers,
-            load_twice=configuration.load_twice,
-            loras=Loras(adapters.loras, configuration.loras, configuration.lora_bytes),
-        )
-        with listening, model:
-            adapters.load(model)
-            _listen(create_app(configuration, store, files, model), listening, address)
+    return configuration.with_(workers=options["workers"]) if options["workers"] else configuration
+
+
+def _model(engines: str, device: str, configuration: "Configuration", options: dict[str, Any]) -> "Model":
+    from ..lora_models import Loras
+    from ..service.model import Model
+
+    side, adapters = configuration.canvas_default, Adapters.of(options)
+    chosen = EngineOptions(
+        options["precision"], options["threads"], (Bucket(side, side),), cuda_graph=options["cuda_graph"]
+    )
+    return Model(
+        engines,
+        device,
+        chosen,
+        configuration.workers,
+        configuration.load_twice,
+        Loras(adapters.loras, configuration.loras, configuration.lora_bytes),
+        adapters.lora,
+        adapters.embeddings,
+    )
 
 
 @click.group()
@@ -202,20 +220,12 @@ def _bound(host: str, port: int) -> socket.socket:
     Raises:
         click.UsageError: it is taken, or not this machine's.
     """
+    from ..service.server import bound
+
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family)
-        try:
-            if os.name == "posix":
-                # A port whose last server has just stopped is free.
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind(address)
-        except BaseException:
-            found.close()
-            raise
+        return bound(host, port)
     except OSError as error:
         raise click.UsageError(f"Cannot listen on {host}:{port}: {error.strerror}. Try another --port.") from error
-    return found
 
 
 def _listen(app: "FastAPI", listening: socket.socket, address: str) -> None:

@@ -13,14 +13,14 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..errors import OutputError
-from ..images.credentials import Credentials
 from ..shared import SharedPipeline
 from .configuration import Configuration
 from .failures import record_failure
 from .guard import Guard, answer
 from .metrics import Metrics
 from .page import page_router
-from .painting import Painter
+from .painters import LocalPainters, Painters
+from .painting import painter_of
 from .pictures.decoding import Decoders
 from .queue.accounts import Accounts
 from .queue.files import Files
@@ -47,9 +47,13 @@ ROUTING: dict[int, type[Refusal]] = {404: NoSuchPath, 405: WrongMethod}
 """What the router says; nothing else here raises an error of Starlette's."""
 
 
-def create_app(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> FastAPI:
-    """The ASGI application. Its workers start and stop with it; the store and the model stay the caller's to close."""
-    service = _service(configuration, store, files, model)
+def create_app(configuration: Configuration, store: Store, files: Files, model: SharedPipeline | Painters) -> FastAPI:
+    """The ASGI application, over a model of this process or painters elsewhere.
+
+    Its workers start and stop with it; the store and the model stay the caller's to close.
+    """
+    painters = _local(configuration, model) if isinstance(model, SharedPipeline) else model
+    service = _service(configuration, store, files, painters)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,24 +85,27 @@ def create_app(configuration: Configuration, store: Store, files: Files, model: 
     return app
 
 
-def _service(configuration: Configuration, store: Store, files: Files, model: SharedPipeline) -> Service:
+def _local(configuration: Configuration, model: SharedPipeline) -> Painters:
     spare = SPARE_PLACES * configuration.workers
-    credentials = None
-    if configuration.sign_certificate:
-        pair = configuration.sign_certificate, configuration.sign_key
-        credentials = Credentials.read(*pair, configuration.sign_algorithm)
-    metrics, painter = Metrics(), Painter(model, spare, configuration.metadata, configuration.safety, credentials)
+    return LocalPainters(painter_of(configuration, model, spare), configuration.workers)
+
+
+def _service(configuration: Configuration, store: Store, files: Files, painters: Painters) -> Service:
+    metrics = Metrics()
     decoders = Decoders(configuration.decoders, configuration.decode_seconds, configuration.decode_bytes)
     memory = Memory(store) if store.hold(shared=configuration.shared_store) else None
+    jobs = Jobs(store, files, configuration, memory)
+    workers = Workers(painters, Leases(store, files, configuration, memory), files, configuration, metrics)
+    jobs.when_cancelled = workers.cancelled
     return Service(
         configuration=configuration,
         contract=Contract(configuration),
         store=store,
         files=files,
         accounts=Accounts(store),
-        jobs=Jobs(store, files, configuration, memory),
+        jobs=jobs,
         links=Links(configuration.public_url, store.link_secret, configuration.link_seconds, store.clock),
-        workers=Workers(painter, Leases(store, files, configuration, memory), files, configuration, metrics),
+        workers=workers,
         metrics=metrics,
         bodies=Bodies(configuration),
         decoders=decoders,

@@ -16,8 +16,9 @@ from ..recipe import provenance_of
 from ..request import OutpaintRequest
 from ..run import OutpaintResult, Progress
 from ..shared import SharedPipeline
+from .configuration import Configuration
 
-__all__ = ["Painted", "Painter", "thumbnail"]
+__all__ = ["Painted", "Painter", "painter_of", "thumbnail"]
 
 PREVIEW_SIDE = 256
 
@@ -81,6 +82,19 @@ class Painter:
     def warm_up(self, side: int) -> None:
         """Run one step on grey, which also shows whether the engines work."""
         self._model.warm_up(side)
+
+
+def painter_of(configuration: Configuration, model: SharedPipeline, standing_still: int = 0) -> Painter:
+    """The painter that a configuration asks for.
+
+    Raises:
+        RequestError: the engine set has no safety checker, or the certificate's files cannot be used.
+    """
+    credentials = None
+    if configuration.sign_certificate:
+        pair = configuration.sign_certificate, configuration.sign_key
+        credentials = Credentials.read(*pair, configuration.sign_algorithm)
+    return Painter(model, standing_still, configuration.metadata, configuration.safety, credentials)
 
 
 def thumbnail(progress: Progress) -> bytes:

@@ -6,6 +6,8 @@ request for longest makes room. Neither is worth a line in the log.
 
 import asyncio
 import logging
+import os
+import socket
 import sys
 from typing import Any, ClassVar
 
@@ -15,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .configuration import Configuration
 
-__all__ = ["server_of"]
+__all__ = ["bound", "server_of"]
 
 KEEP_ALIVE_SECONDS = 5
 SHUTDOWN_SECONDS = 30
@@ -49,6 +51,25 @@ def server_of(app: ASGIApp, configuration: Configuration) -> uvicorn.Server:
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     return uvicorn.Server(settings)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at an address; nobody is answered yet.
+
+    Raises:
+        OSError: it is taken, or not this machine's.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    found = socket.socket(family)
+    try:
+        if os.name == "posix":
+            # A port whose last server has just stopped is free.
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except BaseException:
+        found.close()
+        raise
+    return found
 
 
 def _most_connections(wanted: int) -> int:

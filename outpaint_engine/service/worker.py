@@ -1,7 +1,9 @@
-"""Threads that run jobs: claim, paint step by step, publish. They know nothing of HTTP.
+"""Threads that see jobs through: claim, hand to a painter, publish. They know nothing of HTTP.
 
 An account for which nothing runs does not wait for another's long run: between two of its steps the thread runs the
-short job as a guest, and goes on. A thread whose step does not end is replaced, and its job fails.
+short job as a guest, and goes on. A thread whose step does not end is replaced, and its job fails. Both are for
+painters in this process: those elsewhere have more places, and are watched where they are. A job whose painter is lost
+is handed to another.
 """
 
 import json
@@ -18,17 +20,21 @@ from .bell import Bell
 from .configuration import Configuration
 from .failures import record_failure
 from .metrics import Metrics
-from .painting import Painted, Painter, thumbnail
+from .painters import PainterLost, Painters, Painting, RunFailed
+from .painting import Painted
 from .queue.files import Files
 from .queue.leases import Claim, Leases
 from .queue.tables import Reason
+from .upkeep import delete_what_is_old
 
 __all__ = ["SPARE_PLACES", "Workers"]
 
-IDLE_SECONDS = 0.5
+IDLE_SECONDS = 0.25
+"""How often one of the threads that wait looks into the store; each of them, so many times as seldom."""
+LOST_SECONDS = 0.5
+"""A painter that is gone is given so long to be known as such, before its job is handed on."""
 GUEST_SECONDS = 0.1
 """How often a run looks whether a guest waits."""
-PRUNE_SECONDS, PRUNE_PAUSE, SWEEP_SECONDS = 60.0, 0.02, 600.0
 MAX_ABANDONED = 2
 """Threads for each worker that may hang before no more are started: then only another process helps."""
 SPARE_PLACES = 1 + MAX_ABANDONED
@@ -40,6 +46,7 @@ HUNG = "The engine did not answer within {:g} seconds. Nothing was charged."
 class Hand:
     """One thread; `since` is the monotonic time of its last sign of life in what it does now, None while it waits."""
 
+    number: int
     claims: list[Claim] = field(default_factory=list)
     """What it runs: a job, and after it the guest for which that one stands still."""
     since: float | None = None
@@ -48,16 +55,20 @@ class Hand:
 
 
 class Workers:
-    """`configuration.workers` threads that share a model, one that watches them, and one that deletes what is old."""
+    """`configuration.workers` threads, one that watches them, and one that deletes what is old.
+
+    As many of them claim jobs as the painters have places.
+    """
 
     def __init__(
-        self, painter: Painter, leases: Leases, files: Files, configuration: Configuration, metrics: Metrics
+        self, painters: Painters, leases: Leases, files: Files, configuration: Configuration, metrics: Metrics
     ) -> None:
-        self._painter, self._leases, self._files = painter, leases, files
+        self._painters, self._leases, self._files = painters, leases, files
         self._configuration, self._metrics = configuration, metrics
         self.bell = Bell()
         self._wake, self._stopping, self._warming = threading.Semaphore(0), threading.Event(), threading.Lock()
         self._hands: list[Hand] = []
+        self._paintings: dict[str, Painting] = {}
         self._keepers: list[threading.Thread] = []
         self.warm = False
         self.last_run_fine = True
@@ -65,15 +76,20 @@ class Workers:
 
     def start(self) -> None:
         """Begin; the engines are warmed before a thread takes a job."""
-        for _ in range(self._configuration.workers):
-            self._hire()
-        self._keepers = [_started(keep) for keep in (self._watch, self._prune)]
+        for number in range(self._configuration.workers):
+            self._hire(number)
+        self._keepers = [
+            _started(self._watch),
+            _started(lambda: delete_what_is_old(self._leases, self._stopping)),
+        ]
 
     def stop(self) -> None:
         """End after the current step of each run; unfinished jobs go back to the queue. What hangs is left behind."""
         self._stopping.set()
         for _ in self._hands:
             self._wake.release()
+        for painting in list(self._paintings.values()):
+            painting.cancel()
         deadline = time.monotonic() + self._configuration.lease_seconds
         for thread in [*self._keepers, *(hand.thread for hand in self._hands if not hand.replaced)]:
             if thread is not None:
@@ -87,20 +103,30 @@ class Workers:
 
     @property
     def engine_answers(self) -> bool:
-        """Whether no step takes longer than its limit."""
-        return not any(self._hangs(hand) for hand in self._hands)
+        """Whether there is a painter, and no step takes longer than its limit."""
+        return self._painters.places() > 0 and not any(self._hangs(hand) for hand in self._hands)
 
     def submitted(self) -> None:
         """A job is waiting: an idle thread should look."""
         self._wake.release()
 
-    def _hire(self) -> None:
-        hand = Hand()
+    def cancelled(self, identity: str) -> None:
+        """A job was cancelled: who paints it elsewhere should stop. Here the next step finds out."""
+        painting = self._paintings.get(identity)
+        if painting is not None:
+            painting.cancel()
+
+    def _hire(self, number: int) -> None:
+        hand = Hand(number)
         self._hands.append(hand)
         hand.thread = _started(lambda: self._work(hand))
 
     def _work(self, hand: Hand) -> None:
+        idle = IDLE_SECONDS * self._configuration.workers
         while not (self._stopping.is_set() or hand.replaced):
+            if hand.number >= self._painters.places():
+                self._stopping.wait(1)
+                continue
             try:
                 if not self.warm:
                     with self._warming:
@@ -109,7 +135,7 @@ class Workers:
                 self.queue_readable = True
                 if claim is not None:
                     self._run(hand, claim)
-                elif not self._wake.acquire(timeout=IDLE_SECONDS) and not self.last_run_fine:
+                elif not self._wake.acquire(timeout=idle) and not self.last_run_fine:
                     # Nobody sends requests to a server that is not ready: it must find out by itself.
                     hand.since = time.monotonic()
                     self._warm_up()
@@ -125,7 +151,7 @@ class Workers:
         if self.warm and self.last_run_fine:
             return
         try:
-            self._painter.warm_up(self._configuration.canvas_sides[0])
+            self._painters.warm_up(self._configuration.canvas_sides[0])
         except Exception:
             self.last_run_fine = False
             raise
@@ -144,6 +170,11 @@ class Workers:
             outcome = self._failed(claim, "input", str(error))
         except SafetyError as error:
             outcome = self._failed(claim, "safety", str(error))
+        except PainterLost:
+            outcome = self._handed_on(claim)
+        except RunFailed as error:
+            self.last_run_fine = False
+            outcome = self._failed(claim, "internal", str(error))
         except (SQLAlchemyError, OSError, OutputError):
             raise
         except Exception as error:
@@ -160,33 +191,51 @@ class Workers:
     def _failed(self, claim: Claim, reason: Reason, sentence: str) -> str:
         return "failed" if self._leases.fail(claim, reason, sentence) else "lost"
 
+    def _handed_on(self, claim: Claim) -> str:
+        """Put a job whose painter is lost back into the queue; how often it was tried still counts."""
+        self._stopping.wait(LOST_SECONDS)
+        self._leases.give_back(claim, tried=True)
+        self._wake.release()
+        return "handed on"
+
     def _paint(self, hand: Hand, claim: Claim) -> str:
-        is_guest, looked = len(hand.claims) > 1, time.monotonic()
+        is_guest, looked, identity = len(hand.claims) > 1, time.monotonic(), claim.job.id
         hand.since = looked
-        picture, fields = self._files.picture(claim.job.id), json.loads(claim.job.fields)
-        with closing(self._painter.paint(picture, fields, f".{claim.job.format}")) as steps:
-            while True:
-                try:
-                    progress = next(steps)
-                except StopIteration as end:
-                    return self._published(claim, end.value)
-                hand.since = time.monotonic()
-                self._metrics.steps.inc()
-                kept, preview_asked = self._leases.beat(claim, progress.step, progress.steps)
-                if kept is None:
-                    return "lost"
-                claim = hand.claims[-1] = kept
-                if self._stopping.is_set():
-                    self._leases.give_back(claim)
-                    return "given back"
-                # A picture that may be refused is not shown before.
-                if preview_asked and self._configuration.safety != "refuse":
-                    self._leases.show(claim, thumbnail(progress))
-                self.bell.step(claim.job.id)
-                if is_guest:
-                    self._keep_host(hand)
-                elif time.monotonic() > looked + GUEST_SECONDS:
-                    looked = self._host(hand, claim)
+        picture, fields = self._files.picture(identity), json.loads(claim.job.fields)
+        with closing(self._painters.paint(picture, fields, f".{claim.job.format}")) as painting:
+            self._paintings[identity] = painting
+            try:
+                for made in painting:
+                    hand.since = time.monotonic()
+                    self._metrics.steps.inc(max(0, made.step - claim.step))
+                    kept, preview_asked = self._leases.beat(claim, made.step, made.steps)
+                    if kept is None:
+                        return "lost"
+                    claim = hand.claims[-1] = kept
+                    if self._stopping.is_set():
+                        return self._given_back(claim)
+                    if preview_asked:
+                        self._show(claim, painting)
+                    self.bell.step(identity)
+                    if is_guest:
+                        self._keep_host(hand)
+                    elif not self._painters.elsewhere and time.monotonic() > looked + GUEST_SECONDS:
+                        looked = self._host(hand, claim)
+            finally:
+                self._paintings.pop(identity, None)
+            if painting.painted is not None:
+                return self._published(claim, painting.painted)
+            return self._given_back(claim) if self._stopping.is_set() else "lost"
+
+    def _show(self, claim: Claim, painting: Painting) -> None:
+        # A picture that may be refused is not shown before.
+        preview = painting.preview() if self._configuration.safety != "refuse" else None
+        if preview is not None:
+            self._leases.show(claim, preview)
+
+    def _given_back(self, claim: Claim) -> str:
+        self._leases.give_back(claim)
+        return "given back"
 
     def _published(self, claim: Claim, painted: Painted) -> str:
         for stage, seconds in painted.stages.items():
@@ -212,7 +261,7 @@ class Workers:
         hand.claims[0] = kept or host
 
     def _hangs(self, hand: Hand) -> bool:
-        since = hand.since
+        since = None if self._painters.elsewhere else hand.since
         return not hand.replaced and since is not None and time.monotonic() - since > self._configuration.lease_seconds
 
     def _watch(self) -> None:
@@ -230,7 +279,7 @@ class Workers:
         self._hands = [other for other in self._hands if not other.replaced or _lives(other.thread)]
         abandoned = sum(other.replaced for other in self._hands)
         if abandoned <= MAX_ABANDONED * self._configuration.workers:
-            self._hire()
+            self._hire(hand.number)
         claims = list(hand.claims)
         for host in claims[:-1]:
             self._leases.give_back(host)
@@ -238,19 +287,6 @@ class Workers:
             self._metrics.ended.labels("hung").inc()
             self._leases.fail(hung, "internal", HUNG.format(self._configuration.lease_seconds))
             self.bell.ring(hung.job.id)
-
-    def _prune(self) -> None:
-        swept = -SWEEP_SECONDS
-        while not self._stopping.is_set():
-            try:
-                while self._leases.prune() and not self._stopping.wait(PRUNE_PAUSE):
-                    pass
-                if time.monotonic() > swept + SWEEP_SECONDS:
-                    swept = time.monotonic()
-                    self._leases.sweep()
-            except Exception as error:
-                record_failure(error, "pruning")
-            self._stopping.wait(PRUNE_SECONDS)
 
 
 def _started(target: Callable[[], None]) -> threading.Thread:

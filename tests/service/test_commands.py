@@ -96,6 +96,20 @@ def test_without_the_extra_the_pip_line_is_said(words: tuple[str, ...], monkeypa
     assert str(result.exception) == 'The service needs sqlalchemy. Try: pip install "outpaint_engine[serve]"'
 
 
+def test_without_ray_a_cluster_says_the_pip_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
+    result = run("serve", "--cluster", "auto", "--store", url)
+    assert isinstance(result.exception, BackendUnavailable)
+    assert str(result.exception) == 'A cluster needs Ray. Try: pip install "outpaint_engine[serve,cluster]"'
+
+
+@pytest.mark.parametrize("option", [("--replicas", "2"), ("--painter-cores", "1"), ("--painter-gpus", "1")])
+def test_options_of_a_cluster_are_refused_without_one(url: str, option: tuple[str, str]) -> None:
+    result = run("serve", *option, "--store", url)
+    assert (result.exit_code, "give --cluster too" in result.output) == (2, True)
+
+
 @pytest.mark.filterwarnings("default")
 def test_the_demo_is_served_and_stops_when_asked(tmp_path: Path, body: dict[str, Any]) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: the extra `cpu`")

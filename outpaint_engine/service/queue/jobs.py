@@ -8,7 +8,7 @@ its fence goes up: whoever runs it learns at its next step that the job is no lo
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import func, select, update
 
@@ -32,6 +32,7 @@ class Jobs:
     def __init__(self, store: Store, files: Files, configuration: Configuration, memory: Memory | None = None) -> None:
         self._store, self._files, self._configuration, self._memory = store, files, configuration, memory
         self._submitting = Submitting(store, configuration, memory)
+        self.when_cancelled: Callable[[str], None] = _unheard
 
     def submit(self, order: Order, owner: str, *, awaited: bool, retry: Retry | None = None) -> Submission:
         """Submit one job; see `submit_all`."""
@@ -96,6 +97,7 @@ class Jobs:
             if not job.ended:
                 finish(session, job, reason, sentence, self._store.clock())
         self._forget([job])
+        self.when_cancelled(identity)
         return job
 
     def keep_awaiting(self, identity: str) -> None:
@@ -169,3 +171,7 @@ class Jobs:
             work=order.work,
             awaited_until=now + seconds if awaited else None,
         )
+
+
+def _unheard(_: str) -> None:
+    pass

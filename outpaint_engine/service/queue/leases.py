@@ -150,13 +150,13 @@ class Leases:
             self._files.drop_picture(job.id)
         return job is not None
 
-    def give_back(self, claim: Claim) -> None:
-        """Put the job back in the queue, as if it had not been tried: this process is going to end."""
+    def give_back(self, claim: Claim, *, tried: bool = False) -> None:
+        """Put the job back in the queue: this process is going to end, or whoever `tried` to paint it is gone."""
         with self._store.transition("give_back") as session:
             job = _locked(session, claim)
             if job is not None:
                 job.state, job.lease_until = "QUEUED", None
-                job.attempt -= 1
+                job.attempt -= not tried
                 if self._memory is not None:
                     self._memory.put(job)
 
