@@ -17,8 +17,8 @@ from typing import NamedTuple
 from .adapters import UsedLora, changeable, checked_strength, merged, read_lora
 from .components import ADDED_WORDS, Models, ShallowUnet, TextEncoder, Unet
 from .engine_set import EngineSet, digest_of
-from .engine_set.weights import StoredWeight, stored_weights
-from .engines import SHALLOW, Backend, EngineOptions, Loading, find_backend, initializers_in
+from .engine_set.weights import StoredWeight, initializers_in, stored_weights
+from .engines import SHALLOW, Backend, EngineOptions, Loading, find_backend
 from .errors import AdapterError, RequestError
 from .shapes import shapes_to_prepare
 from .tensors import Array, Shapes

@@ -10,12 +10,12 @@ python -m benchmarks.gpu --only unet-512-plain               one step, whether i
 import argparse
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from outpaint_engine.machine import find_gpu
 
+from .pack import install
 from .running import Records, run_steps
 from .steps import MODEL, Plan, planned
 
@@ -75,8 +75,7 @@ def _unpacked(packed: Path | None, work: Path) -> list[str]:
         return []
     site = work / "site"
     if not (site / "onnxruntime").is_dir():
-        command = [sys.executable, "-m", "benchmarks.gpu.unpack", str(packed.absolute()), str(site)]
-        subprocess.run(command, cwd=ROOT, check=True)
+        install(packed.absolute(), site)
     return [str(site)]
 
 

@@ -69,6 +69,17 @@ def compress(folder: Path, out: Path) -> None:
             archive.add(each, each.name, filter=used)
 
 
+def install(packed: Path, site: Path) -> None:
+    """Install what was packed into one folder, on the machine without a network."""
+    site.mkdir(parents=True, exist_ok=True)
+    offline = ("--no-index", "--no-deps", "--no-compile", "--upgrade", "--target", str(site))
+    wheels = [str(path) for path in packed.glob("*.whl")]
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *offline, *wheels], check=True)
+    # Last: it is how the next call sees that all of it is there.
+    with tarfile.open(packed / "onnxruntime.tar.xz") as archive:
+        archive.extractall(site, filter="data")
+
+
 def weighed(packed: Path) -> int:
     """Say how much the checkout and what was packed come to; 1 if it is too much."""
     tracked = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=True).stdout.split("\0")

@@ -14,6 +14,8 @@ import onnx_ir as ir
 
 from outpaint_engine.components import ADDED_WORDS
 from outpaint_engine.engine_set import FORMAT_VERSION, MANIFEST, PARTS, Artifact, EngineSet
+from outpaint_engine.safety.checker import CONCEPTS, PREPARATION
+from outpaint_engine.safety.checker import PART as CHECKER
 
 from .errors import DestinationError, EngineSetError
 from .graphs.forms import ONE_KERNEL, Form, write_forms
@@ -28,7 +30,7 @@ SAME_BOUND = 1e-4
 
 
 def adopt(folder: Path) -> EngineSet:
-    """Rewrite the graphs of a folder in all their forms, write its manifest, and open it.
+    """Rewrite the graphs of a folder in all their forms, write its manifest, and open it; with its safety checker.
 
     A set of this format version whose manifest does not say which colours its latents have gets those alone.
     New files are made beside the old ones and moved in place at the end. Plans that were built from the old graphs are
@@ -47,21 +49,35 @@ def adopt(folder: Path) -> EngineSet:
             f"{folder} has a manifest of this version already. Check it with `outpaint engines verify {folder}`, or "
             f"delete {MANIFEST} there to write it again."
         )
-    plain = known or opened_by_configs(folder)
-    for part in PARTS:
+    plain, taken = known or opened_by_configs(folder), _parts(folder)
+    for part in taken:
         check_graph(folder, part, plain.unet_channels)
     with tempfile.TemporaryDirectory(prefix=".adopting-", dir=folder) as scratch:
-        parts = {part: _rewrite(folder / part, Path(scratch) / part, _stated(known, part)) for part in PARTS}
+        parts = {part: _rewrite(folder / part, Path(scratch) / part, _stated(known, part)) for part in taken}
         # From here to the new manifest the folder opens as one that Optimum wrote.
         (folder / MANIFEST).unlink(missing_ok=True)
-        for part in PARTS:
+        for part in taken:
             _move(Path(scratch) / part, folder / part)
     adopted = write_manifest(folder, {**plain.source, "synthetic": plain.synthetic}, parts)
     if known is not None and known.parity:
         # Whole runs were measured with graphs that answered so nearly the same.
-        changes = [parts[part].parity[MODEL_FILE]["rewritten"]["max_rel_error"] for part in PARTS]
+        changes = [parts[part].parity[MODEL_FILE]["rewritten"]["max_rel_error"] for part in taken]
         write_parity(adopted, {**known.parity, "rewritten": {"max_rel_error": max(changes)}})
     return EngineSet.open(folder, verify=False)
+
+
+def _parts(folder: Path) -> tuple[str, ...]:
+    """The parts that are there; a safety checker is one of them, and half of one is an error."""
+    files = (f"{CHECKER}/{MODEL_FILE}", CONCEPTS, PREPARATION)
+    missing = [name for name in files if not (folder / name).is_file()]
+    if not (folder / CHECKER).exists():
+        return PARTS
+    if missing:
+        raise EngineSetError(
+            f"The safety checker in {folder} cannot be used: {' and '.join(missing)} is missing. Remove {CHECKER} "
+            "there to do without it, or export the checkpoint with it: `outpaint-export onnx SOURCE OUT`."
+        )
+    return (*PARTS, CHECKER)
 
 
 def _stated(known: EngineSet | None, part: str) -> Artifact | None:

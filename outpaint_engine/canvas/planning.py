@@ -170,9 +170,12 @@ def plan(
         levels[inside] = np.where(unknown[inside], 0, grey[crop])
         grey = levels if levels.any() else None
     if not unknown.any() and grey is None:
+        # A picture that has no mask and nothing transparent comes without `opaque`.
+        marked = "" if opaque is None else ", and nothing of it is transparent or lighter than black in its mask"
+        remedy = "Use" if opaque is None else "Make white in the mask what is to be painted, or use"
         raise RequestError(
             f"Nothing is left to paint: the picture ({scaled[0]}x{scaled[1]} after scale) covers the whole "
-            f"{placement.width}x{placement.height} canvas. Use a larger canvas or a smaller scale."
+            f"{placement.width}x{placement.height} canvas{marked}. {remedy} a larger canvas or a smaller scale."
         )
     if unknown.all():
         raise RequestError("Nothing of the picture is visible: every pixel on the canvas is transparent or masked.")

@@ -59,7 +59,7 @@ def _times(text: str) -> float:
 @sampling_options
 @engine_options
 @adapter_options
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary.")
 def film(source: str, folder: Path, **options: Any) -> None:
     """Move out of the picture IN: the model paints what is around it, and around that; written to the folder OUT.
 
@@ -102,6 +102,8 @@ def film(source: str, folder: Path, **options: Any) -> None:
         if video is not None:
             shown = tqdm(frames(keyframes.pixels, hops, camera), "video", camera.count, disable=_hidden(quiet))
             write_video(video, shown, size, camera.fps)
+    if not quiet:
+        click.echo(_summary(folder, hops, camera, keep, video), err=True)
 
 
 class Keyframes:
@@ -181,6 +183,17 @@ def _write_frames(folder: Path, keyframe: Callable[[int], Array], hops: Hops, ca
     bar = tqdm(frames(keyframe, hops, camera, missing), "frames", len(missing), disable=_hidden(quiet))
     for number, pixels in zip(missing, bar, strict=True):
         write_all({files[number]: encode(to_image(pixels), ".png")})
+
+
+def _summary(folder: Path, hops: Hops, camera: Camera, keep: bool, video: Path | None) -> str:
+    """What there is now, and how wide its last view is."""
+    written = [f"{hops.count + 1} keyframes"]
+    if keep:
+        written.append(f"{camera.count} frames of {hops.width}x{hops.height}")
+    shown = f"{', '.join(written)} in {folder}"
+    if video is not None:
+        shown += f", and {video}"
+    return f"{shown}: {hops.factor**hops.count:g} times as wide, {camera.count / camera.fps:g} s"
 
 
 def _hidden(quiet: bool) -> bool:

@@ -1,4 +1,4 @@
-"""The weights of a part by their torch names: where each lies in its file, and reading one with numpy.
+"""The weights of a part by their torch names: where each lies in its file, reading one, and which a graph holds.
 
 Sets of format version 2 have such a map beside each weights file, `weights.json`; LoRA and words of a textual inversion
 are merged through it. Nothing here loads an engine.
@@ -6,7 +6,8 @@ are merged through it. Nothing here loads an engine.
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from ..tensors import Array
 from .engine_set import EngineSet
 from .files import regular_file
 
-__all__ = ["WEIGHT_MAP", "StoredWeight", "read_stored", "read_weight", "stored_weights"]
+__all__ = ["WEIGHT_MAP", "StoredWeight", "initializers_in", "read_stored", "read_weight", "stored_weights"]
 
 WEIGHT_MAP = "weights.json"
 ELEMENTS = ("float16", "float32")
+NAME = re.compile(rb"\x42(?=([\x80-\xff]?[\x00-\x7f]))", re.DOTALL)
+"""How `TensorProto.name` begins in protobuf's encoding (onnx.proto): field 8, "bytes of a length", and the length in
+one or two groups of seven bits."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,17 @@ def read_weight(stored: StoredWeight) -> Array:
     """One weight as torch has it, in the element type that it is stored in."""
     numbers = read_stored(stored)
     return np.ascontiguousarray(numbers.T if stored.transposed else numbers)
+
+
+def initializers_in(path: Path, names: Iterable[str]) -> frozenset[str]:
+    """Those of `names` that are names of tensors in the graph at `path`; inputs of nodes are other fields."""
+    content, wanted = path.read_bytes(), {name.encode(): name for name in names}
+    found = set()
+    for match in NAME.finditer(content):
+        digits, begin = match[1], match.end() + len(match[1])
+        length = digits[0] & 127 | (digits[-1] << 7 if len(digits) > 1 else 0)
+        found.add(wanted.get(content[begin : begin + length]))
+    return frozenset(name for name in found if name is not None)
 
 
 def _stored(file: Path, size: int, row: Mapping[str, Any]) -> StoredWeight:

@@ -9,7 +9,6 @@ from .batching import BatchingEngine
 from .bound_calls import BoundCalls
 from .cuda_runtime import compute_capability
 from .function import FunctionEngine
-from .initializers import initializers_in
 from .table import BACKENDS, find_backend, load_engines
 from .tensorrt import FLAVOURS, Flavour, collected_messages
 from .tensorrt_engine import Profile
@@ -32,6 +31,5 @@ __all__ = [
     "collected_messages",
     "compute_capability",
     "find_backend",
-    "initializers_in",
     "load_engines",
 ]

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..engine_set import Artifact
+from ..engine_set.weights import initializers_in
 from ..errors import BackendUnavailable, EngineError, EngineSetError
 from ..machine import usable_cores
 from ..tensors import Array, TensorSpec
 from .base import Backend, Engine, EngineOptions, Loading, Probe, check_feeds
-from .initializers import initializers_in
 from .prepared import find_prepared, forget_prepared, prepare
 
 __all__ = [

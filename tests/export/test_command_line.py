@@ -96,6 +96,23 @@ def test_an_adopted_folder_is_what_an_export_writes(optimum_folder: Path, inpain
             np.testing.assert_array_equal(read_weight(stored), read_weight(names[1][name]))
 
 
+def test_a_safety_checker_is_adopted_with_the_rest_and_half_of_one_is_refused(
+    inpainting_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(inpainting_set, tmp_path / "set"))
+    (folder / MANIFEST).unlink()
+    concepts = folder / "safety_checker" / "concepts.safetensors"
+    content = concepts.read_bytes()
+    concepts.unlink()
+    assert main(["adopt", str(folder)]) == 4
+    assert "safety_checker/concepts.safetensors is missing. Remove safety_checker" in capsys.readouterr().err
+    concepts.write_bytes(content)
+    assert main(["adopt", str(folder)]) == 0
+    given, expected = (EngineSet.open(each).artifact("safety_checker") for each in (folder, inpainting_set))
+    assert replace(given, files={}, parity={}) == replace(expected, files={}, parity={})
+    assert given.parity["max_rel_error"] < 1e-5
+
+
 def test_a_set_of_version_1_gives_the_same_latents_before_and_after(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(VERSION_1, tmp_path / "set"))
     (folder / PARITY).write_text(json.dumps({"engine_set": EngineSet.open(folder).digest, "kept": True}))

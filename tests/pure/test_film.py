@@ -153,6 +153,13 @@ def test_another_film_in_the_same_folder_is_refused(invoke: Invoke, photo: Path,
         film(invoke, photo, *other)
 
 
+def test_a_film_ends_with_what_there_is_now(invoke: Invoke, photo: Path) -> None:
+    asked = ("film", photo, photo.parent / "film", *ASKED)
+    said = invoke(*asked).stderr.strip().splitlines()[-1]
+    assert said == f"3 keyframes, 6 frames of 64x48 in {photo.parent / 'film'}: 3 times as wide, 0.5 s"
+    assert invoke(*asked, "--quiet").stderr == ""
+
+
 def test_a_video_has_every_frame(invoke: Invoke, photo: Path) -> None:
     ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="imageio-ffmpeg is not installed (extra `video`)")
     folder = film(invoke, photo, "--no-frames", "--video", photo.parent / "film.mp4")

@@ -8,8 +8,7 @@ import pytest
 
 from outpaint_engine import EngineSet
 from outpaint_engine.adapters import LayerChange, changeable, file_and_strength, merged
-from outpaint_engine.engine_set.weights import StoredWeight, read_weight, stored_weights
-from outpaint_engine.engines import initializers_in
+from outpaint_engine.engine_set.weights import StoredWeight, initializers_in, read_weight, stored_weights
 from outpaint_engine.errors import AdapterError, RequestError
 from outpaint_engine.prompts import lora_tags
 

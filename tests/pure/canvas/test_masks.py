@@ -81,6 +81,23 @@ def test_grey_is_held_for_its_share_of_the_calls_and_black_to_the_end() -> None:
     assert constrain(np.full(4, 9.0), CLEAN).tolist() == [1, 9, 9, 9]
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"mask": np.zeros((48, 64), np.uint8)},
+            "nothing of it is transparent or lighter than black",
+        ),
+        ({}, "64x48 canvas. Use a larger canvas"),
+    ],
+)
+def test_nothing_to_paint_is_refused_with_what_would_help(
+    toy: Toy, picture: np.ndarray, given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RequestError, match=says):
+        toy()(image=picture, left=0, **given)
+
+
 def test_a_mask_of_another_size_is_refused_with_the_remedy(toy: Toy, picture: np.ndarray) -> None:
     with pytest.raises(RequestError, match="The mask is 32x48 and the picture is 64x48: make the mask as large"):
         toy()(image=picture, mask=np.zeros((48, 32), bool), right=8)
