@@ -36,12 +36,12 @@ def untrained_demo() -> Sources:
     """The demo's modules as its training begins."""
     from demo_model.autoencoder import new_autoencoder
     from demo_model.captions import new_tokenizer
-    from demo_model.denoiser import new_scheduler, new_text_encoder, new_unet
+    from demo_model.denoiser import new_text_encoder, new_unet, scheduler_config
 
     tokenizer = new_tokenizer()
     modules = new_text_encoder(tokenizer), new_unet(), new_autoencoder()
     origin = Origin("synthetic demo: untrained", license="Apache-2.0", synthetic=True)
-    return Sources.of_modules(modules, new_scheduler().config, tokenizer, origin)
+    return Sources.of_modules(modules, scheduler_config(), tokenizer, origin)
 
 
 def trained_demo() -> Sources:

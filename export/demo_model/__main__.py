@@ -16,16 +16,19 @@ from outpaint_export.commands.cli import exit_code_of, progress, summarise
     show_default=True,
     help="Where the training's state is kept, so that it can be resumed.",
 )
+@click.option(
+    "--device", default="cpu", show_default=True, help="Where to train, as PyTorch names it: cpu, cuda, cuda:1."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
-def command(out: Path, work: Path, overwrite: bool) -> None:
-    """Train the demo model (over two hours on two CPU cores) and export it to the folder OUT."""
+def command(out: Path, work: Path, device: str, overwrite: bool) -> None:
+    """Train the demo model (hours on two CPU cores) and export it to the folder OUT."""
     from outpaint_export.exporting import ExportOptions, export_parts
     from outpaint_export.staging import check_destination
 
     from .train import train_demo
 
     check_destination(out, overwrite)
-    sources = train_demo(work)
+    sources = train_demo(work, device)
     with progress() as report:
         engines = export_parts(sources, out, ExportOptions("fp16-weights", overwrite=overwrite, report=report))
     summarise(engines)

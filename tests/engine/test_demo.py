@@ -56,20 +56,20 @@ def test_the_unet_is_shown_the_picture_nearly_without_noise(demo: OutpaintPipeli
 
 
 def test_known_pixels_outside_the_band_are_identical(figures: Figures) -> None:
-    assert figures.changed_pixels == 0
+    assert figures.painted.changed_pixels == 0
 
 
 def test_the_autoencoder_keeps_the_picture(figures: Figures) -> None:
-    assert figures.autoencoder_psnr >= 30
+    assert figures.autoencoder.psnr >= 30
 
 
 def test_no_line_and_no_blur_shows_at_the_seam(figures: Figures) -> None:
-    assert 0.85 <= figures.seam_gradient_ratio <= 1.25
+    assert 0.85 <= figures.painted.seam_gradient_ratio <= 1.25
 
 
 def test_colour_does_not_jump_across_the_seam(figures: Figures) -> None:
-    assert figures.ring_color_shift <= 4
+    assert figures.painted.ring_color_shift <= 4
 
 
 def test_the_time_of_day_in_the_prompt_is_painted(figures: Figures) -> None:
-    assert figures.time_of_day_followed >= 0.85
+    assert figures.painted.time_of_day_followed >= 0.85

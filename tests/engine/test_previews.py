@@ -1,10 +1,12 @@
 """Previews by the colours of latents, beside those that the decoder makes, on the demo."""
 
 import numpy as np
+from demo_model.scenes import draw
 
 from outpaint_engine import OutpaintPipeline
 
-from .demo_figures import SIDE, draw, held_out
+from .demo.painted_figures import SIDE
+from .demo_figures import held_out
 
 LEAST_MEAN, LEAST = 20.0, 14.0
 """Decibels: of all steps of a run in the mean, and of each; the first steps are the furthest off."""

@@ -1,5 +1,6 @@
 """The demo's training: the drawn scenes, the words, the masks, and a loop that can be stopped and resumed."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,33 @@ def test_a_stopped_run_resumes_to_the_same_weights(
         fit(stopped, breaks, plan, tmp_path / "stopped")
     resumed, loss = regression()
     fit(resumed, loss, plan, tmp_path / "stopped")
+    assert torch.equal(whole.weight, resumed.weight)
+
+
+def test_a_convolution_that_lies_channels_last_resumes_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "SAVE_EVERY", 2)
+
+    def trained(folder: Path, steps: int) -> nn.Conv2d:
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        batches = iter(range(steps))
+
+        def loss(rng: np.random.Generator) -> Tensor:
+            if next(batches, None) is None:
+                raise KeyboardInterrupt
+            x = torch.from_numpy(rng.standard_normal((2, 3, 6, 6)).astype(np.float32))
+            return (model(x) - 1).square().mean()
+
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(model, loss, Plan("convolution", 6, 1e-2, warmup=1), folder)
+        return model
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    trained(tmp_path / "stopped", 4)
+    whole, resumed = trained(tmp_path / "whole", 6), trained(tmp_path / "stopped", 2)
     assert torch.equal(whole.weight, resumed.weight)
 
 
