@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--device", default="ort-cpu")
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=25, help="of `time`; 5 run the same share of steps in each level")
+    parser.add_argument("--steps", type=int, default=25, help="of `time`; with fewer than 25 the VAE counts for more")
     parser.add_argument("--ways", nargs="+", choices=parts.WAYS, default=list(parts.WAYS), help="of `time`")
     parser.add_argument("--levels", type=int, nargs="+", default=[0], help="how many levels are refined")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sizes.json"))
