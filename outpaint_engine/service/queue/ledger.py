@@ -8,25 +8,18 @@
 A job has one hold and, once finished, exactly one capture or release: two unique indexes enforce it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from .rows import Rows
-from .tables import Account, Entry, rows_of
+from .tables import Account, Entry
 
 __all__ = ["MICROS", "Balances", "balance", "capture", "credits_text", "grant", "open_holds", "release"]
 
 MICROS = 1_000_000
 """Credits are counted in whole millionths, so that sums are exact."""
-ACCOUNTS = rows_of(Account).c
-LOCKED = (
-    select(ACCOUNTS.owner, ACCOUNTS.balance)
-    .where(ACCOUNTS.owner.in_(bindparam("owners", expanding=True)))
-    .order_by(ACCOUNTS.owner)
-    .with_for_update()
-)
 
 
 def credits_text(micros: int) -> str:
@@ -42,12 +35,10 @@ def grant(session: Session, owner: str, amount: int, at: float) -> int:
 
 
 class Balances:
-    """The balances of some accounts, whose rows the transaction holds from now on; what is held is written at once."""
+    """The balances of some accounts, whose rows the transaction holds; what is set aside is written at once."""
 
-    def __init__(self, session: Session, owners: Sequence[str]) -> None:
-        """Lock the rows, in the order of their names: two transactions that do so never wait for each other in turn."""
-        self._held = list[tuple[str, int, str]]()
-        self._left = {owner: left for owner, left in session.execute(LOCKED, {"owners": owners})}
+    def __init__(self, left: Mapping[str, int]) -> None:
+        self._left, self._held = dict(left), list[tuple[str, int, str]]()
 
     def left(self, owner: str) -> int:
         """What is neither spent nor held; 0 for an unknown owner."""

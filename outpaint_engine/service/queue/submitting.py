@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
@@ -27,9 +27,15 @@ from .tables import Account, Entry, Job, Retried, Settings, rows_of
 __all__ = ["Asking", "Submitting"]
 
 # Made once: making statements anew counts here.
-JOBS, KEYS = rows_of(Job), rows_of(Retried)
-EARLIER = select(KEYS).where(
-    KEYS.c.owner.in_(bindparam("owners", expanding=True)), KEYS.c.key.in_(bindparam("keys", expanding=True))
+JOBS, KEYS, ACCOUNTS = rows_of(Job), rows_of(Retried), rows_of(Account)
+_USED = and_(KEYS.c.owner == ACCOUNTS.c.owner, KEYS.c.key.in_(bindparam("keys", expanding=True)))
+# The accounts in the order of their names: two transactions that hold several never wait for each other in turn.
+KNOWN = (
+    select(ACCOUNTS.c.owner, ACCOUNTS.c.balance, KEYS.c.key, KEYS.c.fingerprint, KEYS.c.job)
+    .select_from(ACCOUNTS.outerjoin(KEYS, _USED))
+    .where(ACCOUNTS.c.owner.in_(bindparam("owners", expanding=True)))
+    .order_by(ACCOUNTS.c.owner)
+    .with_for_update(of=ACCOUNTS)
 )
 MOST = 64
 """Written in one transaction."""
@@ -81,40 +87,55 @@ class Submitting:
 
     def _write_waiting(self) -> None:
         """Write this thread's and what else waits; the next to come writes what has come meanwhile."""
-        with self._coming:
-            together, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-        self._write(together)
-        for each in together:
-            each.turn.set()
-        with self._coming:
-            self._writing = bool(self._waiting)
-            for following in self._waiting[:1]:
-                following.turn.set()
-
-    def _write(self, together: Sequence[Asking]) -> None:
+        together: list[Asking] = []
         try:
             with self._store.transition("submit") as session:
+                self._wait_for_store(session)
+                together = self._taken()
                 self._write_in(session, together)
         except (DataError, IntegrityError) as error:
-            if len(together) == 1:
-                together[0].error = error
-            else:
-                # What the database refuses in one of them is no reason to refuse the others.
-                for each in together:
-                    self._write([each])
+            self._write_each(together, error)
         except BaseException as error:
+            together = together or self._taken()
             for each in together:
                 each.error = error
         finally:
             for each in together:
                 each.written = True
+                each.turn.set()
+            with self._coming:
+                self._writing = bool(self._waiting)
+                for following in self._waiting[:1]:
+                    following.turn.set()
 
-    def _write_in(self, session: Session, together: Sequence[Asking]) -> None:
+    def _taken(self) -> list[Asking]:
+        with self._coming:
+            together, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        return together
+
+    def _write_each(self, together: Sequence[Asking], error: Exception) -> None:
+        """What the database refuses in one of them is no reason to refuse the others."""
+        if len(together) == 1:
+            together[0].error = error
+            return
+        for each in together:
+            try:
+                with self._store.transition("submit") as session:
+                    self._wait_for_store(session)
+                    self._write_in(session, [each])
+            except Exception as alone:
+                each.error = alone
+
+    def _wait_for_store(self, session: Session) -> None:
+        """Meanwhile others may come, who are written too."""
+        session.connection()
         if self._memory is None:
             # Other servers let in by the same bounds: one after the other.
             session.execute(select(Settings.id).with_for_update())
+
+    def _write_in(self, session: Session, together: Sequence[Asking]) -> None:
         owners, now = sorted({each.owner for each in together}), self._store.clock()
-        made, balances = _made(session, owners, together), Balances(session, owners)
+        made, balances = _known(session, owners, together)
         room = self.room(session, owners, now)
         new = [each for each in together if _is_let_in(each, made, balances, room)]
         if new:
@@ -149,12 +170,13 @@ Made = dict[tuple[str, str], tuple[str, Job]]
 """By owner and idempotency key: the fingerprint of what was asked, and the job that it made."""
 
 
-def _made(session: Session, owners: Sequence[str], together: Sequence[Asking]) -> Made:
+def _known(session: Session, owners: Sequence[str], together: Sequence[Asking]) -> tuple[Made, Balances]:
+    """Which keys have been used, and the balances; the accounts' rows are held from now on."""
     keys = [retry.key for each in together for retry in each.retries if retry]
-    if not keys:
-        return {}
-    rows = session.execute(EARLIER, {"owners": owners, "keys": keys}).all()
-    return {(row.owner, row.key): (row.fingerprint, session.get_one(Job, row.job)) for row in rows}
+    rows = session.execute(KNOWN, {"owners": owners, "keys": keys}).all()
+    used = [row for row in rows if row.key is not None]
+    made = {(row.owner, row.key): (row.fingerprint, session.get_one(Job, row.job)) for row in used}
+    return made, Balances({row.owner: row.balance for row in rows})
 
 
 def _is_let_in(asking: Asking, made: Made, balances: Balances, room: Room) -> bool:

@@ -1,6 +1,5 @@
 """Files are kept whole or not at all, in a folder and in an object store alike."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,19 +24,9 @@ JOB = "a1" * 16
 @pytest.fixture(params=["folder", "file", "memory"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A folder, and URLs of the same and of an object store."""
-    yield {"folder": f"{tmp_path}/kept", "file": f"file://{tmp_path}/kept", "memory": "memory://bucket/kept"}[
-        request.param
-    ]
+    memory = "memory://bucket/kept"
+    yield {"folder": f"{tmp_path}/kept", "file": f"file://{tmp_path}/kept", "memory": memory}[request.param]
     MemoryFileSystem.store.clear()
-
-
-def age(where: str) -> None:
-    """Make every file a day older."""
-    for facts in MemoryFileSystem.store.values():
-        facts.created = facts.created.replace(year=2020)
-    if not where.startswith("memory"):
-        for path in Path(where.removeprefix("file://")).rglob("*"):
-            os.utime(path, (0, 0))
 
 
 def test_what_is_kept_is_read_until_it_is_dropped(where: str) -> None:
@@ -56,7 +45,7 @@ def test_what_is_kept_is_read_until_it_is_dropped(where: str) -> None:
 
 
 def test_a_crash_leaves_files_that_are_swept_when_they_are_old(
-    where: str, tmp_path: Path, body: dict[str, Any]
+    where: str, tmp_path: Path, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Bench(tmp_path, body)
     files, configuration = Files(where), bench.configuration
@@ -73,7 +62,8 @@ def test_a_crash_leaves_files_that_are_swept_when_they_are_old(
 
     swept()
     assert files.read(f"{JOB}-1", ".jpg") == files.picture(JOB) == b"orphan"
-    age(where)
+    tomorrow = time.time() + 86_400
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
     swept()
     assert files.read(f"{JOB}-1", ".jpg") is files.read(f"{JOB}-1", ".json") is None
     assert files.read(f"{done.id}-1", ".jpg") == b"jpeg" and files.picture(waits.id)

@@ -84,7 +84,7 @@ def test_a_transaction_that_fails_changes_nothing(store: Store) -> None:
 
 
 def held(session: Session, *jobs: tuple[str, int]) -> None:
-    balances = ledger.Balances(session, ["ann"])
+    balances = ledger.Balances({"ann": ledger.balance(session, "ann")})
     for job, price in jobs:
         balances.hold("ann", price, job)
     entries, left = balances.rows(0.0)
