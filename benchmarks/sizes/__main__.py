@@ -4,8 +4,9 @@
     python -m benchmarks.sizes large --scenes 4          3000x2000 and 4000x3000, extended by a quarter
     python -m benchmarks.sizes time --rounds 3           1024x1024: the straight pass, the default, every level refined
     python -m benchmarks.sizes memory                    1 and 12 megapixels, each in a fresh process
-    python -m benchmarks.sizes decode                    tiled decoding against whole, at 1024x1024
+    python -m benchmarks.sizes decode --scenes 4         tiled decoding against whole, at 1024x1024
     python -m benchmarks.sizes wrap --scenes 10          512x256 that wraps, and its time against one that does not
+    python -m benchmarks.sizes film --scenes 4           ten hops: whether colours go anywhere
     python -m benchmarks.sizes sheet                     docs/images/large-canvas.jpg
 
 Each part writes its figures into `--out` beside those of the others. Times are CPU seconds of interleaved runs.
@@ -28,6 +29,7 @@ PARTS = {
     "memory": parts.memory,
     "decode": parts.decoding,
     "wrap": parts.wrapping,
+    "film": parts.film,
     "sheet": parts.sheet,
 }
 

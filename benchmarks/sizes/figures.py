@@ -1,5 +1,6 @@
 """Figures of a large picture beside the true scene: does it tell one story, is it sharp, does nothing show at tiles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,25 @@ from PIL import Image
 
 from outpaint_engine.tensors import Array
 
-__all__ = ["Look", "joint_ratio", "look", "ups"]
+__all__ = ["Joint", "Look", "drift", "joint", "look", "ups"]
 
 QUANTISATION = 0.25
 COARSE = 32
+BESIDE = 16
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Of one picture that wraps.
+
+    `ratio`: mean gradient from the last column to the first over that between the columns up to 16 beside them.
+    `to_others`: that over its median at the painted columns that are other multiples of 8, where a decoder has steps of
+    its own. `rank`: the share of these at which it is smaller: a joint that shows has nearly 1 in every picture.
+    """
+
+    ratio: float
+    to_others: float
+    rank: float
 
 
 @dataclass(frozen=True)
@@ -47,11 +63,30 @@ def ups(pixels: Array, columns: Array) -> float:
     return float(np.median(np.abs(np.diff(profiles, axis=0)).sum(0) / (np.ptp(profiles, axis=0) + 1)))
 
 
-def joint_ratio(pixels: Array) -> float:
-    """Mean gradient from the last column to the first over that between columns up to 16 beside them."""
-    steps = np.abs(np.diff(pixels.astype(float), axis=1)).mean(axis=(0, 2))
-    joint = np.abs(pixels[:, 0].astype(float) - pixels[:, -1]).mean()
-    return float((joint + QUANTISATION) / (np.concatenate([steps[:16], steps[-16:]]).mean() + QUANTISATION))
+def joint(pixels: Array, painted: Array) -> Joint:
+    """Measure a uint8 (height, width, 3) picture that wraps; `painted` is bool (width,), by column."""
+    steps = np.abs(pixels.astype(float) - np.roll(pixels, 1, axis=1).astype(float)).mean(axis=(0, 2))
+    width, beside = len(steps), [shift for shift in range(-BESIDE, BESIDE + 1) if shift]
+    around = np.mean([np.roll(steps, -shift) for shift in beside], axis=0)
+    ratios = (steps + QUANTISATION) / (around + QUANTISATION)
+    other = [column for column in range(8, width, 8) if painted[column] and painted[column - 1]]
+    usual = ratios[other]
+    return Joint(float(ratios[0]), float(ratios[0] / np.median(usual)), float((usual < ratios[0]).mean()))
+
+
+def drift(keyframes: Sequence[Array], painted: Array) -> tuple[float, float]:
+    """The trend of the mean colour of what each keyframe but the first had painted, over all of them, in levels of 255.
+
+    And its standard error, from how the keyframes differ beside the trend. Of the channel with the largest trend;
+    `painted` is bool (height, width). The first keyframe is left out: it is another view.
+    """
+    means = np.array([keyframe[painted].mean(axis=0) for keyframe in keyframes[1:]])
+    hops = np.arange(len(means)) - (len(means) - 1) / 2
+    slopes = hops @ means / (hops @ hops)
+    rest = means - means.mean(axis=0) - hops[:, None] * slopes
+    errors = np.sqrt((rest**2).sum(axis=0) / (len(means) - 2) / (hops @ hops))
+    most = int(np.abs(slopes).argmax())
+    return float(abs(slopes[most]) * (len(means) - 1)), float(errors[most] * (len(means) - 1))
 
 
 def _gradient(pixels: Array) -> Array:

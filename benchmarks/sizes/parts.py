@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demo_model.scenes import HELD_OUT_SEED, draw, scenes
+from demo_model.scenes import HELD_OUT_SEED, Scene, draw, scenes
 from PIL import Image
 
 from outpaint_engine import OutpaintPipeline, OutpaintRequest
-from outpaint_engine.canvas import Box
+from outpaint_engine.canvas import Box, tile_edge_ratio
+from outpaint_engine.detail import mosaics
 from outpaint_engine.detail.large_run import LargeRun
 from outpaint_engine.detail.resize import enlarged
+from outpaint_engine.detail.tiles import edges
+from outpaint_engine.film import Hops
 from outpaint_engine.request import Detail
 from outpaint_engine.tensors import Array
 
-from .figures import joint_ratio, look
+from .figures import drift, joint, look
 
 SIDE, GUIDANCE = 1024, 2.5
 WAYS = {"straight": "off", "default": "auto", "refined once": Detail(levels=1), "every level": Detail(levels=8)}
@@ -153,6 +156,7 @@ ONE = """
 import resource, sys
 import numpy as np
 from outpaint_engine import EngineOptions, OutpaintPipeline
+from outpaint_engine.film import Hops
 from outpaint_engine.request import Detail
 width, height, levels, engines = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 given = np.full((height, width * 3 // 4 // 8 * 8, 3), 90, np.uint8)
@@ -181,36 +185,39 @@ def memory(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
     return found
 
 
+def _of_every_kind(count: int) -> list[Scene]:
+    """So many held-out scenes, up to 20: every sixth, since the kinds follow each other in turns of five."""
+    found = list(islice(scenes(HELD_OUT_SEED, 20), 20))
+    return [found[6 * number % 20 + number // 10] for number in range(count)]
+
+
 def decoding(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
-    """The change that tiles decode, against that of whole decoding, on what a real level decodes; in dB."""
-    from outpaint_engine.detail import refine
-    from outpaint_engine.detail.tiles import Tiles
-
-    scene = next(scenes(HELD_OUT_SEED, 1))
-    middle = draw(scene, SIDE, SIDE)[256:768, 256:768]
-    pictures = {}
-    for name, tile in (("tiled", refine.VAE_TILE), ("whole", SIDE // 8)):
-        before, refine.VAE_TILE = refine.VAE_TILE, tile
+    """What tiles make of a level, against what the autoencoder makes of it whole, every level refined; in dB."""
+    rows = []
+    for scene in _of_every_kind(given.scenes):
+        middle = draw(scene, SIDE, SIDE)[256:768, 256:768]
         fields = {"width": SIDE, "height": SIDE, "offset_x": 256, "offset_y": 256, "prompt": scene.caption, "seed": 1}
-        run = pipe.steps(OutpaintRequest(image=middle, **fields, detail=Detail(levels=8)))
-        for _ in run:
-            pass
-        refine.VAE_TILE = before
-        pictures[name] = np.asarray(run.result.images[0], float)
-    plan = run.plan
-    error = ((pictures["tiled"] - pictures["whole"])[plan.unknown] ** 2).mean()
-    spans = Tiles.over(SIDE // 8, SIDE // 8, refine.VAE_TILE, refine.VAE_OVERLAP, "", refine.STRETCH).rows
-    lines = {8 * span.start for span in spans[1:]} | {8 * (span.start + len(span.places)) for span in spans[:-1]}
-    from outpaint_engine.canvas import tile_edge_ratio
-
-    edge = tile_edge_ratio(pictures["tiled"].astype(np.uint8), plan, lines, lines)
-    found = {"decibels": round(float(10 * np.log10(255**2 / error)), 1), "edge_ratio": round(edge or 0, 3)}
+        pictures, row = {}, {"scene": scene.caption}
+        for name, whole in (("tiled", mosaics.WHOLE), ("whole", SIDE // 8)):
+            before, mosaics.WHOLE = mosaics.WHOLE, whole
+            result = pipe(image=middle, **fields, guidance_scale=GUIDANCE, detail=Detail(levels=8))
+            mosaics.WHOLE = before
+            pictures[name] = np.asarray(result.images[0])
+            row[f"seconds_{name}"] = round(result.timings.stages["vae_decoder"], 2)
+        error = ((pictures["tiled"].astype(float) - pictures["whole"])[result.plan.unknown] ** 2).mean()
+        lines = set(edges(mosaics.Mosaics.over(SIDE // 8, SIDE // 8, "").grid.rows, SIDE // 8))
+        lines = {8 * line for line in lines}
+        row["decibels"] = round(float(10 * np.log10(255**2 / error)), 1)
+        row["edge_ratio"] = round(tile_edge_ratio(pictures["tiled"], result.plan, lines, lines) or 0, 3)
+        rows.append(row)
+        print(row, flush=True)
+    found = {name: statistics.median(row[name] for row in rows) for name in ("decibels", "edge_ratio")}
     print(found)
-    return found
+    return {**found, "scenes": rows}
 
 
 def wrapping(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
-    """512x256 around 256 known: the gradient across the joint, and the time."""
+    """512x256 around 256 known: the gradient across the joint and at other columns, and the time."""
     rows: list[dict[str, Any]] = []
     for scene in islice(scenes(HELD_OUT_SEED, given.scenes), given.scenes):
         middle, row = draw(scene, 256, 256), {"scene": scene.caption}
@@ -228,16 +235,30 @@ def wrapping(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
                 wrap=wrap,
             )
             row[f"seconds{wrap}"] = round(time.process_time() - began, 3)
-            row[f"joint{wrap}"] = round(joint_ratio(np.asarray(result.images[0])), 3)
+            painted = (result.plan.painted_share == 1).all(axis=0)
+            found = asdict(joint(np.asarray(result.images[0]), painted))
+            row |= {f"joint_{name}{wrap}": round(value, 3) for name, value in found.items()}
         rows.append(row)
         print(row, flush=True)
-    found = {
-        "joint": statistics.median(row["joint"] for row in rows),
-        "joint_wrapped": statistics.median(row["jointx"] for row in rows),
-        "time_ratio": round(statistics.median(row["secondsx"] / row["seconds"] for row in rows), 3),
-    }
+    medians = {name: round(statistics.median(row[name] for row in rows), 3) for name in rows[0] if "joint" in name}
+    found = {**medians, "time_ratio": round(statistics.median(row["secondsx"] / row["seconds"] for row in rows), 3)}
     print(found)
     return {**found, "scenes": rows}
+
+
+def film(pipe: OutpaintPipeline, given: Namespace) -> dict[str, Any]:
+    """Ten hops around 256x256: whether the colours of what is painted go anywhere."""
+    hops, rows = Hops(256, 256, 2.0, 10), []
+    for scene in _of_every_kind(given.scenes):
+        keyframes = [draw(scene, 256, 256)]
+        for hop in range(1, hops.count + 1):
+            placed = hops.options((scene.caption,), scene.seed, hop)
+            result = pipe(image=keyframes[-1], guidance_scale=GUIDANCE, **placed)
+            keyframes.append(np.asarray(result.images[0]))
+        trend, error = drift(keyframes, result.plan.unknown)
+        rows.append({"scene": scene.caption, "drift": round(trend, 2), "standard_error": round(error, 2)})
+        print(rows[-1], flush=True)
+    return {"drift": round(statistics.median(row["drift"] for row in rows), 2), "scenes": rows}
 
 
 def sheet(pipe: OutpaintPipeline, given: Namespace) -> None:

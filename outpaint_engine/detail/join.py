@@ -5,7 +5,7 @@ autoencoder makes of a tile by itself, or loses, cancels out. Tiles are faded in
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..run import Placed
 from ..tensors import Array
 from .anchor import low_frequencies
 from .begin import paste
-from .tiles import FACTOR, Tile, Tiles
+from .tiles import FACTOR, Tile
 
 __all__ = ["join"]
 
@@ -24,35 +24,37 @@ HELD = 16
 
 
 def join(
-    picture: Array, placed: Placed, grid: Tiles, tiles: Sequence[Tile], change: Callable[[Tile], Array]
+    picture: Array,
+    placed: Placed,
+    groups: Sequence[Sequence[Tile]],
+    change: Callable[[Sequence[Tile]], Iterable[tuple[Tile, Array]]],
 ) -> Iterator[None]:
-    """Write what the tiles change into `picture`, uint8 (height, width, 3); pauses after each tile.
+    """Write what the tiles change into `picture`, uint8 (height, width, 3); pauses after each group of them.
 
-    `change` gives what a tile changes, float32 (height, width, 3) in levels of 255. Rows are finished as soon as no
-    tile is left that touches them, so that only a few are held as floats.
+    `change` gives each tile of a group with what it changes, float32 (height, width, 3) in levels of 255. Rows are
+    finished as soon as no tile is left that touches them, so that only some are held as floats.
     """
-    width = FACTOR * grid.width
-    left = Counter(place for span in grid.rows for place in span.places.tolist())
+    width = picture.shape[1]
+    left = Counter(place for group in groups for tile in group for place in tile.rows.places.tolist())
     rows: dict[int, Array] = {}
-    for span in grid.rows:
-        for place in span.places.tolist():
-            rows.setdefault(place, np.zeros((FACTOR, width, 3), np.float32))
-        for tile in (tile for tile in tiles if tile.rows is span):
-            _add(rows, tile, change(tile))
-            yield
-        left.subtract(span.places.tolist())
-        done = sorted(place for place in rows if not left[place])
-        for first, count in _runs(done):
-            changed = np.concatenate([rows.pop(place) for place in range(first, first + count)])
+    for group in groups:
+        for tile, changed in change(group):
+            for place in tile.rows.places.tolist():
+                rows.setdefault(place, np.zeros((FACTOR, width, 3), np.float32))
+            _add(rows, tile, changed)
+            left.subtract(tile.rows.places.tolist())
+        yield
+        for first, count in _runs(sorted(place for place in rows if not left[place])):
+            finished = np.concatenate([rows.pop(place) for place in range(first, first + count)])
             box = Box(0, FACTOR * first, width, FACTOR * (first + count))
-            paste(picture, picture[box.top : box.bottom] + changed, placed, box)
+            paste(picture, picture[box.top : box.bottom] + finished, placed, box)
 
 
 def _add(rows: dict[int, Array], tile: Tile, change: Array) -> None:
     """Add a tile's change, without what is wide in it, by the tile's weights."""
     fine = change - low_frequencies(change.transpose(2, 0, 1), HELD).transpose(1, 2, 0)
     weights = tile.weights.repeat(FACTOR, 0).repeat(FACTOR, 1)
-    _, columns = tile.pixels
+    columns = tile.pixels[1][0]
     for at, place in enumerate(tile.rows.places.tolist()):
         part = slice(FACTOR * at, FACTOR * (at + 1))
         rows[place][:, columns] += weights[part, :, None] * fine[part]

@@ -87,7 +87,7 @@ class LargeRun(OutpaintRun):
         )
 
     def __iter__(self) -> Iterator[Progress]:
-        """Run; one `Progress` a call of the UNet, and above the composition one a tile encoded or decoded too."""
+        """Run; one `Progress` a call of the UNet, and above the composition one a call of the autoencoder too."""
         above = self._request.num_images * sum(
             layout.pauses(len(self._walk(number).calls), self._together) for number, layout in enumerate(self._layouts)
         )

@@ -5,7 +5,7 @@ composition's low frequencies hold it (`anchor.py`).
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from ..timing import Timings
 from .anchor import anchored
 from .averaged import Averaged
 from .join import join
+from .mosaics import Mosaics
 from .tiles import FACTOR, Tile, Tiles, edges
 
 __all__ = ["Layout", "Refinement", "Sampling"]
@@ -32,8 +33,6 @@ FREE = 4
 """Latents around the picture that are not held to the composition: there the two have to meet."""
 STRETCH = 1.25
 """A tile may be so many times its size where that saves tiles."""
-VAE_TILE, VAE_OVERLAP = 64, 16
-"""In latents; with less, what is decoded in tiles differs more from what is decoded whole."""
 BAND = 64
 
 
@@ -51,14 +50,17 @@ class Sampling(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The tiles of a level: `unet` touch what is painted, `encoded` cover those, `decoded` touch what is painted."""
+    """The tiles of a level: `unet` touch what is painted, `encoded` cover those, `decoded` touch what is painted.
+
+    The latter two are groups that share a call of the autoencoder.
+    """
 
     mask: Array
     grid: Tiles
-    vae_grid: Tiles
+    mosaics: Mosaics
     unet: list[Tile]
-    encoded: list[Tile]
-    decoded: list[Tile]
+    encoded: list[list[Tile]]
+    decoded: list[list[Tile]]
     wrap: str
 
     @classmethod
@@ -67,12 +69,12 @@ class Layout:
         mask = _latent_mask(plan)
         height, width = mask.shape[2:]
         grid = Tiles.over(height, width, tile, overlap, plan.wrap, STRETCH)
-        vae_grid = Tiles.over(height, width, VAE_TILE, VAE_OVERLAP, plan.wrap, STRETCH)
+        mosaics = Mosaics.over(height, width, plan.wrap)
         painted = mask[0, 0] > 0
         unet, seen = grid.touching(painted), np.zeros((height, width), bool)
         for each in unet:
             seen[each.index] = True
-        return cls(mask, grid, vae_grid, unet, vae_grid.touching(seen), vae_grid.touching(painted), plan.wrap)
+        return cls(mask, grid, mosaics, unet, mosaics.groups(seen), mosaics.groups(painted), plan.wrap)
 
     def pauses(self, calls: int, together: int) -> int:
         """How often `Refinement.run` pauses, on a walk of so many model calls."""
@@ -82,7 +84,8 @@ class Layout:
     def lines(self) -> tuple[set[int], set[int]]:
         """The rows and columns of pixels at which a tile begins or ends."""
         height, width = self.mask.shape[2:]
-        sides = ((height, self.grid.rows, self.vae_grid.rows), (width, self.grid.columns, self.vae_grid.columns))
+        coded = self.mosaics.grid
+        sides = ((height, self.grid.rows, coded.rows), (width, self.grid.columns, coded.columns))
         rows, columns = ({FACTOR * at for spans in grids for at in edges(spans, length)} for length, *grids in sides)
         return rows, columns
 
@@ -99,29 +102,32 @@ class Refinement:
         composition = yield from self._encoded(picture)
         latents = yield from self._sampled(composition, sampling)
 
-        def change(tile: Tile) -> Array:
-            with self._timings.stage("vae_decoder"):
-                after, before = (
-                    self._models.vae_decoder.decode(np.ascontiguousarray(each[..., *tile.index]))
-                    for each in (latents, composition)
-                )
-            return 127.5 * (after - before)[0].transpose(1, 2, 0)
+        mosaics, decoder = self._layout.mosaics, self._models.vae_decoder
 
-        layout = self._layout
-        yield from join(picture, placed, layout.vae_grid, layout.decoded, change)
+        def change(group: Sequence[Tile]) -> Iterator[tuple[Tile, Array]]:
+            with self._timings.stage("vae_decoder"):
+                both = [list(mosaics.run(group, each, decoder.decode)) for each in (latents, composition)]
+            for (tile, after), (_, before) in zip(*both, strict=True):
+                yield tile, 127.5 * (after - before)[0].transpose(1, 2, 0)
+
+        yield from join(picture, placed, self._layout.decoded, change)
 
     def _encoded(self, picture: Array) -> Generator[None, None, Array]:
         """The latents (1, 4, h, w) of what the level begins with, where a tile needs them."""
         shape = self._layout.mask.shape[2:]
         total, weights = np.zeros((1, 4, *shape), np.float32), np.zeros(shape, np.float32)
-        for tile in self._layout.encoded:
-            rows, columns = tile.pixels
+        for group in self._layout.encoded:
             with self._timings.stage("vae_encoder"):
-                mean = self._models.vae_encoder.encode(to_model(picture[rows[:, None], columns])).mean
-            total[..., *tile.index] += tile.weights * mean
-            weights[tile.index] += tile.weights
+                means = list(self._layout.mosaics.run(group, picture.transpose(2, 0, 1)[None], self._mean))
+            for tile, mean in means:
+                total[..., *tile.index] += tile.weights * mean
+                weights[tile.index] += tile.weights
             yield
         return total / np.where(weights > 0, weights, 1)
+
+    def _mean(self, pixels: Array) -> Array:
+        """The mean of the latents of uint8 pixels (1, 3, height, width)."""
+        return self._models.vae_encoder.encode(to_model(pixels[0].transpose(1, 2, 0))).mean
 
     def _sampled(self, composition: Array, sampling: Sampling) -> Generator[None, None, Array]:
         """The latents after the walk, from the composition under noise."""

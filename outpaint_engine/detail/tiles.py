@@ -10,7 +10,7 @@ import numpy as np
 
 from ..tensors import Array
 
-__all__ = ["FACTOR", "Span", "Tile", "Tiles", "edges"]
+__all__ = ["FACTOR", "Span", "Tile", "Tiles", "edges", "spans"]
 
 FACTOR = 8
 """Pixels a latent."""
@@ -38,10 +38,10 @@ class Tile:
 
     @property
     def pixels(self) -> tuple[Array, Array]:
-        """The rows and columns of pixels under it, in order."""
+        """As `index`, for the pixels under it."""
         within = np.arange(FACTOR)
         rows, columns = ((FACTOR * span.places[:, None] + within).ravel() for span in (self.rows, self.columns))
-        return rows, columns
+        return rows[:, None], columns[None]
 
     @cached_property
     def weights(self) -> Array:
@@ -67,8 +67,8 @@ class Tiles:
 
         A tile is up to `stretch` times larger where that saves tiles, and smaller where the latents are.
         """
-        rows = _spans(height, size, overlap, "y" in wrap, stretch)
-        columns = _spans(width, size, overlap, "x" in wrap, stretch)
+        rows = spans(height, size, overlap, "y" in wrap, stretch)
+        columns = spans(width, size, overlap, "x" in wrap, stretch)
         return cls(height, width, rows, columns)
 
     def touching(self, marked: Array) -> list[Tile]:
@@ -90,7 +90,8 @@ def edges(spans: Sequence[Span], length: int) -> Iterator[int]:
                 yield at
 
 
-def _spans(length: int, size: int, overlap: int, wrap: bool, stretch: float) -> tuple[Span, ...]:
+def spans(length: int, size: int, overlap: int, wrap: bool, stretch: float) -> tuple[Span, ...]:
+    """Tiles over `length` places, in one direction; see `Tiles.over`."""
     most = int(size * stretch)
     if not wrap and length <= most:
         return (Span(0, np.arange(length), np.ones(length, np.float32)),)
