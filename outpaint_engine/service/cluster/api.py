@@ -27,6 +27,7 @@ class Api:
 
     def __init__(self, plan: Plan, painter: "DeploymentHandle") -> None:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        self._answering: threading.Thread | None = None
         self._store = Store(plan.store)
         # One that was stopped or killed a moment ago is waited for.
         self._store.hold()
@@ -40,12 +41,14 @@ class Api:
     def check_health(self) -> None:
         """Raise where only another process helps."""
         self._store.check_held()
-        if not self._answering.is_alive() or (self._server.started and not self._service.workers.alive):
+        answers = self._answering is not None and self._answering.is_alive()
+        if not answers or (self._server.started and not self._service.workers.alive):
             raise OutpaintError("A thread that answers, or sees jobs through, has ended.")
 
     def __del__(self) -> None:
         """Answer what is under way, and give what is painted back to the queue."""
-        self._server.should_exit = True
-        self._answering.join()
-        self._listening.close()
-        self._store.close()
+        if self._answering is not None:
+            self._server.should_exit = True
+            self._answering.join()
+            self._listening.close()
+            self._store.close()

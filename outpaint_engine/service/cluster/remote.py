@@ -1,16 +1,18 @@
 """The Api's side of the painters: jobs are handed to a Ray Serve handle, which finds a painter with a free place."""
 
+import asyncio
 import concurrent.futures
 import itertools
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException, RequestCancelledError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from ..failures import record_failure
@@ -25,6 +27,8 @@ COUNT_SECONDS = 1.0
 CONTROL_SECONDS = 5.0
 PREVIEW_SECONDS = 0.5
 LOST = "The painter of this job is gone: {}."
+GONE = (RayError, RayServeException, asyncio.CancelledError, concurrent.futures.CancelledError)
+"""What a handle raises where a replica has died, a machine is gone, or a call has ended."""
 
 
 class RemotePainters:
@@ -55,20 +59,23 @@ class RemotePainters:
         """Tell every painter something; whoever does not hear it is gone."""
         try:
             self._handle.broadcast(method, *arguments).results(timeout_s=CONTROL_SECONDS, return_exceptions=True)
-        except (RayError, RayServeException, TimeoutError) as error:
+        except (*GONE, TimeoutError) as error:
             record_failure(error, f"telling the painters to {method}")
 
     def _count(self) -> None:
+        counts = True
         while True:
             try:
                 running = _replicas_that_run()
                 if running != self._running:
                     # What the Api before this one had painted, nobody waits for.
                     self._control("end_others", self._server)
-                self._running = running
+                self._running, counts = running, True
             except Exception as error:
-                # Whoever counts them is being restarted: the last count stands.
-                record_failure(error, "counting the painters")
+                # Whoever knows them is being restarted: the last count stands.
+                if counts:
+                    record_failure(error, "counting the painters")
+                counts = False
             time.sleep(COUNT_SECONDS)
 
 
@@ -104,11 +111,7 @@ class RemotePainting:
                 assert isinstance(said, Made)
                 self._preview = said.preview or self._preview
                 yield Step(said.step, said.steps)
-        except (RequestCancelledError, concurrent.futures.CancelledError) as error:
-            if not self._cancelled:
-                raise PainterLost(LOST.format("its run was ended there")) from error
-            return
-        except (RayError, RayServeException) as error:
+        except GONE as error:
             if not self._cancelled:
                 raise PainterLost(LOST.format(type(error).__name__)) from error
             return
@@ -126,7 +129,8 @@ class RemotePainting:
     def cancel(self) -> None:
         """End it with the step that is under way, or before it has begun; from any thread."""
         self._cancelled = True
-        self._said.cancel()
+        with suppress(*GONE):
+            self._said.cancel()
 
     def close(self) -> None:
         """Leave it, which ends it too if it has not."""

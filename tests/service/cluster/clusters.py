@@ -54,10 +54,11 @@ class Running:
         return httpx2.Client(base_url=self.url, timeout=seconds, headers={"x-api-key": self.key})
 
     def replicas(self, deployment: str) -> list[dict[str, Any]]:
-        """What Serve knows of the replicas that run: `pid`, `node_id` and more."""
+        """What Serve knows of the replicas that run and are alive: `pid`, `node_id` and more."""
         details = serve.context._get_global_client().get_serve_details()
         found: list[dict[str, Any]] = details["applications"][APP]["deployments"][deployment]["replicas"]
-        return [each for each in found if each["state"] == "RUNNING" and each["pid"]]
+        # Serve learns of a death a little later.
+        return [each for each in found if each["state"] == "RUNNING" and Path(f"/proc/{each['pid']}").exists()]
 
     def kill(self, deployment: str) -> int:
         """Kill one replica, the one that has run for longest; returns its process."""
@@ -90,6 +91,7 @@ def running(
     painters: str = "2",
     seconds: float = 0.05,
     database: str = "",
+    granted: int = GRANTED,
     **changes: Any,
 ) -> Iterator[Running]:
     """The toy service on a head without cores and nodes of one core each, a painter a core, until the block ends."""
@@ -102,7 +104,7 @@ def running(
     cluster = Cluster(True, head_node_args={"num_cpus": 0, "object_store_memory": OBJECT_BYTES})
     served = Running(url, folder, database, cluster)
     with closing(Store(database)) as store:
-        served.key = Accounts(store).create_key("tester", GRANTED)
+        served.key = Accounts(store).create_key("tester", granted)
     try:
         for _ in range(nodes):
             served.add_node()

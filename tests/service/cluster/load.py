@@ -16,8 +16,8 @@ PAUSE = 0.2
 class Load:
     """Submits from several threads in its block; `accepted` are the requests that the server took."""
 
-    def __init__(self, running: Running, body: dict[str, Any], clients: int = 4) -> None:
-        self._running, self._body, self._clients = running, body, clients
+    def __init__(self, running: Running, body: dict[str, Any], clients: int = 4, pause: float = PAUSE) -> None:
+        self._running, self._body, self._clients, self._pause = running, body, clients, pause
         self._ending, self._pool = threading.Event(), ThreadPoolExecutor(clients)
         self._submitting: list[Future[None]] = []
         self.accepted: list[str] = []
@@ -40,7 +40,7 @@ class Load:
             while not self._ending.is_set():
                 number += 1
                 self.accepted.append(self._accepted(http, f"{client}-{number}"))
-                time.sleep(PAUSE)
+                time.sleep(self._pause)
 
     def _accepted(self, http: httpx2.Client, key: str) -> str:
         deadline = time.monotonic() + 120
