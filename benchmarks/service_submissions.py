@@ -1,8 +1,9 @@
 """`python -m benchmarks.service_submissions URL`: submissions into an empty PostgreSQL database, beside plain inserts.
 
-The same number of threads write, in turns: single rows with psycopg alone, each its own transaction; and submissions as
-the routes make them (limits, hold, ledger, idempotency key), by one account and by one a thread. Files of pictures are
-left out: how fast they are written is the disk's matter. Written to benchmarks/results/service_submissions.json.
+The same number of threads write, in turns: single rows, each its own transaction, with psycopg alone and through
+SQLAlchemy, by which the service writes; and submissions as the routes make them (limits, hold, ledger, idempotency
+key), by one account and by one a thread. Files of pictures are left out: how fast they are written is the disk's
+matter. Written to benchmarks/results/service_submissions.json.
 """
 
 import itertools
@@ -22,6 +23,7 @@ from statistics import median
 from typing import Any
 
 import psycopg
+from sqlalchemy import Engine, text
 
 from outpaint_engine.machine import usable_cores
 from outpaint_engine.service.configuration import Configuration
@@ -71,6 +73,7 @@ def main(url: str) -> None:
     plain = Plain(url, max(THREADS))
     ways: dict[str, Work] = {
         "plain inserts": plain.insert,
+        "plain inserts, SQLAlchemy": lambda _: plain.insert_by(store.engine),
         "submissions, one account": lambda _: submission("account-0"),
         "submissions, an account a thread": lambda number: submission(f"account-{number}"),
     }
@@ -90,6 +93,8 @@ def main(url: str) -> None:
 class Plain:
     """One table and a connection a thread."""
 
+    statement = text("INSERT INTO plain VALUES (:id, :owner, :fields)")
+
     def __init__(self, url: str, threads: int) -> None:
         url = url.replace("+psycopg", "")
         self._connections = [psycopg.connect(url, autocommit=True) for _ in range(threads)]
@@ -97,9 +102,18 @@ class Plain:
         self._connections[0].execute("CREATE TABLE plain (id text PRIMARY KEY, owner text, fields text)")
 
     def insert(self, number: int) -> None:
-        """Write one row of the size of a job."""
-        row = (secrets.token_hex(16), "account-0", json.dumps(FIELDS))
-        self._connections[number].execute("INSERT INTO plain VALUES (%s, %s, %s)", row)
+        """Write one row."""
+        self._connections[number].execute("INSERT INTO plain VALUES (%s, %s, %s)", row())
+
+    def insert_by(self, engine: Engine) -> None:
+        """Write one row through the pool of the store."""
+        with engine.begin() as connection:
+            connection.execute(self.statement, dict(zip(("id", "owner", "fields"), row(), strict=True)))
+
+
+def row() -> tuple[str, str, str]:
+    """One of the size of a job."""
+    return secrets.token_hex(16), "account-0", json.dumps(FIELDS)
 
 
 def rate(work: Work, threads: int) -> float:
