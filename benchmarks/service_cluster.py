@@ -35,7 +35,7 @@ from tests.service.running import encoded, until
 
 from .service_load import setting
 
-ROUNDS, CLIENTS, SECONDS, CALL, PLACES = 3, 16, 30.0, 1 / 3, 8
+ROUNDS, CLIENTS, SECONDS, CALL, PLACES = 2, 16, 20.0, 1 / 3, 8
 KILLS, SEED, GRANTED = 20, 18, 10**10
 RESULT = "benchmarks/results/service_cluster_{}.json"
 STEPS = 10
