@@ -1,9 +1,9 @@
-"""`python -m benchmarks.service_submissions URL`: submissions into an empty PostgreSQL database, beside plain inserts.
+"""`python -m benchmarks.service.submissions URL`: submissions into an empty PostgreSQL database, beside plain inserts.
 
 The same number of threads write, in turns: single rows, each its own transaction, with psycopg alone and through
 SQLAlchemy, by which the service writes; and submissions as the routes make them (limits, hold, ledger, idempotency
 key), by one account and by one a thread. Files of pictures are left out: how fast they are written is the disk's
-matter. Written to benchmarks/results/service_submissions.json.
+matter. Written to benchmarks/results/service/submissions.json.
 """
 
 import itertools
@@ -35,7 +35,7 @@ from outpaint_engine.service.queue.orders import Order, Retry
 from outpaint_engine.service.queue.store import Store
 
 ROUNDS, SECONDS, THREADS = 6, 2.0, (8, 40)
-RESULT = Path("benchmarks/results/service_submissions.json")
+RESULT = Path("benchmarks/results/service/submissions.json")
 FIELDS = {
     "prompt": "sunset mountains behind a lake, photograph, soft light",
     "negative_prompt": "",

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.service_attacks`: what a well-behaved client notices while the service is attacked.
+"""`python -m benchmarks.service.attacks`: what a well-behaved client notices while the service is attacked.
 
 The demo behind `outpaint serve` on this machine, and a client that asks v1 for one picture after another. Before each
-attack it is timed in quiet, then for a minute under the attack. Written to benchmarks/results/service_attacks.json.
+attack it is timed in quiet, then for a minute under the attack. Written to benchmarks/results/service/attacks.json.
 
     scans    JPEGs of thousands of scans, and of as many as are taken, as fast as they can be sent
     bodies   nine slow bodies of an account without credits, nine of one with credits
@@ -31,9 +31,9 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from .service_load import Server, sender, served, setting
+from .load import Server, sender, served, setting
 
-RESULT = Path("benchmarks/results/service_attacks.json")
+RESULT = Path("benchmarks/results/service/attacks.json")
 SEED, SIDE, STEPS, POISON = 1, 128, 10, 192
 BOUND = 3.0
 CONFIGURATION = f"""
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--quiet", type=float, default=20, help="seconds before each attack")
     parser.add_argument("--under", type=float, default=60, help="seconds of each attack")
     chosen = parser.parse_args()
-    with served(configuration=CONFIGURATION, program="benchmarks.hanging_server") as server:
+    with served(configuration=CONFIGURATION, program="benchmarks.service.hanging_server") as server:
         sender(server.client, SIDE, STEPS)(0)
         found = {name: measured(server, name, chosen.quiet, chosen.under) for name in chosen.attacks or ATTACKS}
     if chosen.attacks and RESULT.exists():

@@ -1,10 +1,10 @@
-"""`python -m benchmarks.service_cluster throughput | kills [DATABASE]`: the service on a Ray cluster in this machine.
+"""`python -m benchmarks.service.cluster throughput | kills [DATABASE]`: the service on a Ray cluster in this machine.
 
 `throughput`: one painter and two, in turns, at 16 clients of v1, on a pretended accelerator: the toy model, whose calls
 take a third of a second however many rows they have, one at a time in each painter. What is timed is the service.
 `kills`: under load a painter, the Api or a node is killed at random, 20 times, on SQLite or an empty PostgreSQL
 database; every accepted request must have ended once, the ledger balance and no hold be left.
-Written to benchmarks/results/service_cluster_PART.json.
+Written to benchmarks/results/service/cluster-PART.json.
 """
 
 import json
@@ -33,11 +33,11 @@ from tests.service.cluster.toys import calls
 from tests.service.queue.test_crashes import all_ended, check_books
 from tests.service.running import encoded, until
 
-from .service_load import setting
+from .load import setting
 
 ROUNDS, CLIENTS, SECONDS, CALL, PLACES = 2, 16, 20.0, 1 / 3, 8
 KILLS, SEED, GRANTED = 20, 18, 10**10
-RESULT = "benchmarks/results/service_cluster_{}.json"
+RESULT = "benchmarks/results/service/cluster-{}.json"
 STEPS = 10
 LIMITS = {"workers": PLACES, "concurrent_bodies": CLIENTS, "account_bodies": CLIENTS}
 BODY = {

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.service_capacity`: what a picture costs the parts of the service.
+"""`python -m benchmarks.service.capacity`: what a picture costs the parts of the service.
 
 The painter, in CPU seconds: a UNet step for 1, 2 and 4 pictures at once, and the rest of a picture, with the demo on
 one thread. The server: CPU seconds of reading a request's body, and seconds until a process of its own has decoded the
-picture. What submissions cost the store is `benchmarks.service_submissions`. Written to
-benchmarks/results/service_capacity.json; docs/scaling.md uses it.
+picture. What submissions cost the store is `benchmarks.service.submissions`. Written to
+benchmarks/results/service/capacity.json; docs/scaling.md uses it.
 """
 
 import base64
@@ -27,7 +27,7 @@ from outpaint_engine.service.routes.schema import Contract
 
 ROUNDS, STEPS, SIDE, TOGETHER, SIDES = 5, 10, 256, (1, 2, 4), (512, 1024)
 PICTURE = Path("examples/sunset-mountains.png")
-RESULT = Path("benchmarks/results/service_capacity.json")
+RESULT = Path("benchmarks/results/service/capacity.json")
 
 
 def main() -> None:

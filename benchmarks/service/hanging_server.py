@@ -1,4 +1,4 @@
-"""`python -m benchmarks.hanging_server serve ...`: `outpaint`, with a UNet that never returns at 192x192 pixels."""
+"""`outpaint`, with a UNet that never returns at 192x192: `python -m benchmarks.service.hanging_server serve ...`."""
 
 import threading
 from collections.abc import Collection, Mapping

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.service_load [throughput] [crowd]`: the demo behind `outpaint serve`, measured.
+"""`python -m benchmarks.service.load [throughput] [crowd]`: the demo behind `outpaint serve`, measured.
 
 `throughput`: seconds a picture takes one by one and at 8 clients, on a server that loads the model twice and on one
-that loads it once, in turns. Written to benchmarks/results/service_throughput.json.
+that loads it once, in turns. Written to benchmarks/results/service/throughput.json.
 `crowd`: what 200 clients at once were answered, three times, and the server's memory before and after.
 """
 
@@ -34,7 +34,7 @@ ROUNDS, ALONE, TOGETHER, CLIENTS, CROWD = 3, 6, 16, 8, 200
 SIDE, STEPS = 256, 10
 TWICE = ("true", "false")
 PICTURE = base64.b64encode(Path("examples/sunset-mountains.png").read_bytes()).decode()
-RESULT = Path("benchmarks/results/service_throughput.json")
+RESULT = Path("benchmarks/results/service/throughput.json")
 CONFIGURATION = """
 canvas_sides = [128, 256]
 canvas_default = 256
