@@ -3,10 +3,11 @@
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from tqdm import tqdm
@@ -14,11 +15,13 @@ from tqdm import tqdm
 from ..batch import Job, folder_jobs, lines_jobs
 from ..canvas import WAYS, way_of
 from ..engines import EngineOptions
-from ..errors import ImageError, NumericalError, RequestError, SafetyError
+from ..errors import ImageError, NumericalError, OutpaintError, RequestError, SafetyError
 from ..images import FORMATS, open_picture, write_all
 from ..pipeline import OutpaintPipeline
 from ..request import OutpaintRequest
+from ..run import OutpaintResult
 from .adapters import Adapters, adapter_options
+from .cluster import Cluster, cluster_options
 from .options import (
     detail_of,
     detail_options,
@@ -29,6 +32,9 @@ from .options import (
 )
 from .results import files_of, held, numbered, original_of
 
+if TYPE_CHECKING:
+    from ..service.model import Model
+
 __all__ = ["batch"]
 
 
@@ -38,6 +44,15 @@ class Files(NamedTuple):
     metadata: bool
     srgb: bool
     quiet: bool
+
+
+Waiting = Sequence[tuple[Job, dict[str, Any]]]
+"""Jobs with all their options."""
+Paint = Callable[[OutpaintRequest], OutpaintResult]
+Ended = Iterator[tuple[Job, tuple[str, ...] | OutpaintError]]
+"""Jobs as they end, with the notes or with why there is no picture."""
+AHEAD = 2
+"""Jobs for each painter elsewhere, so that one is read or written while another is painted."""
 
 
 @dataclass
@@ -62,6 +77,7 @@ class Outcome:
 @sampling_options
 @engine_options
 @adapter_options
+@cluster_options
 @click.option("--batch", "most", type=click.IntRange(1), help="With --num-images: at most this many in one call.")
 @click.option("--metadata/--no-metadata", default=True, help="Say in files that a model painted them. [on]")
 @click.option("--srgb", is_flag=True, help="Write 8-bit sRGB, also for pictures of 16 bits or with a colour profile.")
@@ -77,6 +93,8 @@ def batch(source: Path, out: Path, as_json: bool, **options: Any) -> None:
     What is in OUT already is left out, so the same command goes on after a crash. A picture that fails does not stop
     the others. Exit code 1 if one failed.
 
+    With --cluster the pictures are painted on a Ray cluster; this process reads and writes all files.
+
     \b
     outpaint batch photos wide --aspects 1:1,16:9,9:16 --prompt "interior" --seed 7
     outpaint batch jobs.jsonl wide
@@ -85,18 +103,24 @@ def batch(source: Path, out: Path, as_json: bool, **options: Any) -> None:
     jobs = _jobs(source, out, suffix, options)
     loading = {name: options.pop(name) for name in ("precision", "threads", "cuda_graph")}
     folder, device, most = (options.pop(name) for name in ("engines", "device", "most"))
-    adapters = Adapters.of(options)
+    adapters, cluster = Adapters.of(options), Cluster.of(options)
+    if cluster is not None and most is not None:
+        raise click.UsageError("--batch is for one machine: leave it out with --cluster.")
     detail = detail_of(options)
     stated = {name: value for name, value in options.items() if value is not None} | {"detail": detail}
     with held(out):
         outcome, waiting = _waiting(jobs, stated)
         if waiting:
             chosen = EngineOptions(**loading)
-            with OutpaintPipeline.from_pretrained(
-                folder, device=device, options=chosen, max_batch=most, loras=adapters.loras
-            ) as pipe:
-                adapters.load(pipe)
-                _paint(pipe, waiting, files, outcome)
+            if cluster is not None:
+                with cluster.painters(_model(folder, device, chosen, adapters)) as painters:
+                    _note_down(_side_by_side(painters, AHEAD * painters.most, waiting, files), waiting, files, outcome)
+            else:
+                with OutpaintPipeline.from_pretrained(
+                    folder, device=device, options=chosen, max_batch=most, loras=adapters.loras
+                ) as pipe:
+                    adapters.load(pipe)
+                    _note_down(_in_turn(pipe, waiting, files), waiting, files, outcome)
     if as_json:
         click.echo(json.dumps({"painted": outcome.painted, "skipped": outcome.skipped, "failed": outcome.failed}))
     if not files.quiet:
@@ -125,7 +149,14 @@ def _jobs(source: Path, out: Path, suffix: str, options: dict[str, Any]) -> list
     return folder_jobs(source, out, masks, ratios, suffix)
 
 
-def _waiting(jobs: Sequence[Job], stated: Mapping[str, Any]) -> tuple[Outcome, list[tuple[Job, dict[str, Any]]]]:
+def _model(folder: str, device: str, options: EngineOptions, adapters: Adapters) -> "Model":
+    from ..lora_models import Loras
+    from ..service.model import Model
+
+    return Model(folder, device, options, 1, False, Loras.of(adapters.loras), adapters.lora, adapters.embeddings)
+
+
+def _waiting(jobs: Sequence[Job], stated: Mapping[str, Any]) -> tuple[Outcome, Waiting]:
     """The jobs that are not done yet, with all their options."""
     outcome, waiting = Outcome(), []
     for job in jobs:
@@ -142,28 +173,52 @@ def _waiting(jobs: Sequence[Job], stated: Mapping[str, Any]) -> tuple[Outcome, l
     return outcome, waiting
 
 
-def _paint(pipe: OutpaintPipeline, waiting: list[tuple[Job, dict[str, Any]]], files: Files, outcome: Outcome) -> None:
-    """Paint one job after the other; what is wrong with one does not stop the others."""
+def _note_down(ended: Ended, waiting: Waiting, files: Files, outcome: Outcome) -> None:
+    """Tell of each job as it ends."""
     hidden, said = files.quiet or sys.stderr is None or not sys.stderr.isatty(), set[str]()
-    with tqdm(waiting, unit="picture", disable=hidden, file=sys.stderr) as bar:
-        for job, fields in bar:
-            bar.set_description(job.target.name)
-            try:
-                if job.flaw:
-                    raise RequestError(job.flaw)
-                notes = _painted(pipe, job, fields, files)
-            except (ImageError, NumericalError, RequestError, SafetyError) as error:
-                outcome.failed[str(job.target)] = str(error)
-                tqdm.write(f"{job.image}: {error}", file=sys.stderr)
+    with tqdm(total=len(waiting), unit="picture", disable=hidden, file=sys.stderr) as bar:
+        for job, told in ended:
+            bar.set_description(job.target.name, refresh=False)
+            bar.update()
+            if isinstance(told, OutpaintError):
+                outcome.failed[str(job.target)] = str(told)
+                tqdm.write(f"{job.image}: {told}", file=sys.stderr)
                 continue
             outcome.painted.append(str(job.target))
-            for note in notes:
+            for note in told:
                 if note not in said and not files.quiet:
                     said.add(note)
                     tqdm.write(f"Note: {job.image}: {note}", file=sys.stderr)
 
 
-def _painted(pipe: OutpaintPipeline, job: Job, fields: dict[str, Any], files: Files) -> tuple[str, ...]:
+def _in_turn(paint: Paint, waiting: Waiting, files: Files) -> Ended:
+    """One job after the other."""
+    for job, fields in waiting:
+        yield job, _tried(paint, job, fields, files)
+
+
+def _side_by_side(paint: Paint, at_once: int, waiting: Waiting, files: Files) -> Ended:
+    """So many jobs at one time, each in a thread."""
+    threads = ThreadPoolExecutor(at_once)
+    try:
+        trying = {threads.submit(_tried, paint, job, fields, files): job for job, fields in waiting}
+        for future in as_completed(trying):
+            yield trying[future], future.result()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _tried(paint: Paint, job: Job, fields: dict[str, Any], files: Files) -> tuple[str, ...] | OutpaintError:
+    """What is wrong with one job does not stop the others."""
+    try:
+        if job.flaw:
+            raise RequestError(job.flaw)
+        return _painted(paint, job, fields, files)
+    except (ImageError, NumericalError, RequestError, SafetyError) as error:
+        return error
+
+
+def _painted(paint: Paint, job: Job, fields: dict[str, Any], files: Files) -> tuple[str, ...]:
     """Paint a job and write its files, as `outpaint run` does; gives the notes."""
     picture, suffix = open_picture(job.image), job.target.suffix.lower()
     if not way_of(fields):
@@ -172,9 +227,7 @@ def _painted(pipe: OutpaintPipeline, job: Job, fields: dict[str, Any], files: Fi
         fields = {**fields, "left": 0}
     request = OutpaintRequest.placed(**{**fields, "image": picture})
     original = None if files.srgb else original_of(str(job.image), suffix, request.placement)
-    run = pipe.steps(request)
-    for _ in run:
-        pass
-    contents = files_of(request, run.result, original, suffix, metadata=files.metadata)
+    result = paint(request)
+    contents = files_of(request, result, original, suffix, metadata=files.metadata)
     write_all(dict(zip(numbered(job.target, request.num_images), contents, strict=True)))
-    return run.result.notes
+    return result.notes

@@ -1,6 +1,8 @@
-"""`outpaint serve --cluster`: the options, and how they become what a Ray cluster runs. Needs the extra `cluster`."""
+"""`--cluster`: the options, and how they become what a Ray cluster runs. Needs the extra `cluster`."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +15,7 @@ from ..machine import usable_cores
 from .options import Command, added
 
 if TYPE_CHECKING:
+    from ..service.cluster.batch_painters import BatchPainters
     from ..service.configuration import Configuration
     from ..service.model import Model
 
@@ -60,15 +63,14 @@ class Cluster(NamedTuple):
 
     def serve(self, model: "Model", configuration: "Configuration", store: str, results: str, url: str) -> None:
         """Serve at a URL until Ctrl-C or SIGTERM; relative paths are from this folder, on every machine."""
+        from ..service.cluster.joining import joined
         from ..service.cluster.plan import Plan, Replicas
-        from ..service.cluster.running import joined, serve_until_stopped
+        from ..service.cluster.running import serve_until_stopped
 
-        cores = self.cores or model.options.threads or (1 if self.gpus else usable_cores())
-        if model.options.threads is None:
-            model = replace(model, options=replace(model.options, threads=max(1, int(cores))))
+        model, cores = self._fitted(model)
         address = urlsplit(url)
         plan = Plan(
-            _anywhere(model).load,
+            model.load,
             configuration.with_(**_signing(configuration)),
             _absolute_store(store),
             results if "://" in results else str(Path(results).absolute()),
@@ -80,6 +82,29 @@ class Cluster(NamedTuple):
         )
         with joined(self.address):
             serve_until_stopped(plan, url)
+
+    @contextmanager
+    def painters(self, model: "Model") -> Iterator["BatchPainters"]:
+        """Painters that take one request after the other, at most as many as are asked for.
+
+        Raises:
+            OutpaintError: no cluster answers at the address.
+            RequestError: the number of painters is none.
+        """
+        from ..service.cluster.batch_painters import BatchPainters
+        from ..service.cluster.joining import joined
+        from ..service.cluster.plan import Replicas
+
+        most, (model, cores) = Replicas.read(self.replicas).most, self._fitted(model)
+        with joined(self.address):
+            yield BatchPainters(model.load, most, cores, self.gpus)
+
+    def _fitted(self, model: "Model") -> tuple["Model", float]:
+        """The model as a painter anywhere loads it, with the threads of its cores; and those cores."""
+        cores = self.cores or model.options.threads or (1 if self.gpus else usable_cores())
+        if model.options.threads is None:
+            model = replace(model, options=replace(model.options, threads=max(1, int(cores))))
+        return _anywhere(model), cores
 
 
 def _anywhere(model: "Model") -> "Model":

@@ -188,3 +188,8 @@ def test_a_picture_without_a_mask_or_placement_fails_alone(invoke: Invoke, photo
     assert invoke("batch", photos, photos.parent / "out", *COMMON).exit_code == 2
     both = invoke("batch", photos, photos.parent / "out", "--aspect", "1:1", "--aspects", "1:1", *COMMON)
     assert both.exit_code == 2 and "not both" in both.stderr
+
+
+def test_options_of_a_cluster_are_refused_without_one(invoke: Invoke, photos: Path) -> None:
+    done = invoke("batch", photos, photos.parent / "out", "--right", "16", "--replicas", "2", *COMMON)
+    assert done.exit_code == 2 and "give --cluster too" in done.stderr

@@ -24,12 +24,13 @@ HEAVY = (
     "outpaint_export",
 )
 FORBIDDEN = ("torch", "transformers", "diffusers", "onnx", "outpaint_export")
-SERVED = importlib.util.find_spec("fastapi") is not None
-"""Whether the extra `serve` is installed."""
+NEEDS = {"outpaint_engine.service.cluster.": "ray", "outpaint_engine.service.": "fastapi"}
+"""Modules that need an extra, by what it brings."""
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(outpaint_engine.__path__, "outpaint_engine.")
-    if module.name != "outpaint_engine.__main__" and (SERVED or not module.name.startswith("outpaint_engine.service."))
+    if module.name != "outpaint_engine.__main__"
+    and all(importlib.util.find_spec(library) for start, library in NEEDS.items() if module.name.startswith(start))
 )
 
 

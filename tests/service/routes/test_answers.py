@@ -206,14 +206,14 @@ def test_metrics_count_answers_jobs_and_refusals(serve: Serve, body: dict[str, A
 def test_a_store_that_cannot_be_written_is_503_and_not_ready(
     serve: Serve, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from outpaint_engine.service.queue import files
+    from outpaint_engine.service.queue import places
 
     running = serve()
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(places.os, "fsync", full)
     answer = running.post(body, 2)
     ready = running.client.get("/readyz")
     assert answer.status_code == 503 and "retry-after" in answer.headers
