@@ -1,4 +1,4 @@
-"""The sides of a comparison, one file a kind; imported in the environment that the kind needs."""
+"""The sides of a comparison, by kind; imported in the environment that the kind needs."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -24,8 +24,8 @@ KINDS: Mapping[str, Kind] = {
     "diffusers": Kind(
         "torch_pipeline", "", "diffusers' inpaint pipeline on torch; compile=true, channels_last=true, deepcache=N"
     ),
-    "optimum": Kind("ort_pipeline", "optimum", "Optimum's ONNX Runtime inpaint pipeline over our engine set"),
-    "optimum-intel": Kind("openvino_pipeline", "openvino", "optimum-intel's OpenVINO inpaint pipeline, static shapes"),
+    "optimum": Kind("optimum_pipelines", "optimum", "Optimum's ONNX Runtime inpaint pipeline over our engine set"),
+    "optimum-intel": Kind("optimum_pipelines", "openvino", "optimum-intel's OpenVINO inpaint pipeline, static shapes"),
     "openvino": Kind("openvino_graph", "openvino", "OpenVINO driven natively on our UNet graph, without a pipeline"),
 }
 
