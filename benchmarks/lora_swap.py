@@ -2,9 +2,10 @@
 
     python -m benchmarks.lora_swap OUT.json [--engines demo] [--rounds 5]
 
-The LoRA is made up: factors of rank 16 for every linear layer of attention in the UNet and the text encoder, in
-kohya's naming. Opening and swapping take turns, with prepared graphs and without; CPU seconds of one thread. Memory is
-the process's own, of one combination more (Linux with glibc).
+The LoRA is made up: factors of rank 16 for every layer that kohya's trainer adds some to by default, which are the
+linear layers and 1 x 1 convolutions of the UNet's attention blocks and the text encoder's linear layers. Opening and
+swapping take turns, with prepared graphs and without; CPU seconds of one thread. Memory is the process's own, of one
+combination more (Linux with glibc).
 """
 
 import argparse
@@ -39,13 +40,13 @@ def made_lora(engine_set: EngineSet, path: Path) -> int:
     """Write the LoRA, and return how many bytes of float32 weights it changes."""
     random, factors, changed = np.random.default_rng(0), {}, 0
     for part, prefix in PREFIXES.items():
-        for name, shape in changeable(stored_weights(engine_set, part)).items():
-            if "attn" not in name or len(shape) != 2:
+        for name, (rows, columns, *kernel) in changeable(stored_weights(engine_set, part)).items():
+            if "attentions" not in name and part == "unet" or kernel not in ([], [1, 1]):
                 continue
             key = prefix + name.removesuffix(".weight").replace(".", "_")
-            factors[f"{key}.lora_down.weight"] = random.normal(0, 0.02, (RANK, shape[1])).astype(np.float32)
-            factors[f"{key}.lora_up.weight"] = random.normal(0, 0.02, (shape[0], RANK)).astype(np.float32)
-            changed += 4 * shape[0] * shape[1]
+            for factor, shape in (("down", (RANK, columns, *kernel)), ("up", (rows, RANK, *kernel))):
+                factors[f"{key}.lora_{factor}.weight"] = random.normal(0, 0.02, shape).astype(np.float32)
+            changed += 4 * rows * columns
     save_file(factors, path)
     return changed
 

@@ -7,7 +7,7 @@ from the same graphs, with the changed weights in the place of the file's. The l
 import gc
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -18,7 +18,7 @@ from .adapters import UsedLora, changeable, checked_strength, merged, read_lora
 from .components import ADDED_WORDS, Models, ShallowUnet, TextEncoder, Unet
 from .engine_set import EngineSet, digest_of
 from .engine_set.weights import StoredWeight, initializers_in, stored_weights
-from .engines import SHALLOW, Backend, EngineOptions, Loading, find_backend
+from .engines import SHALLOW, Backend, Engine, EngineOptions, Loading, find_backend
 from .errors import AdapterError, RequestError
 from .shapes import shapes_to_prepare
 from .tensors import Array, Shapes
@@ -201,9 +201,7 @@ class LoraModels:
         if missing:
             backend = find_backend(base.unet.engine.backend)
             backend.require_changes()
-            sizes = {key: self._size(backend, key) for key in missing}
-            self._make_room(sum(sizes.values()), keep=set(keys.values()))
-            self._open(base, backend, sizes, active)
+            self._open(base, backend, missing, active, keep=set(keys.values()))
         found = {name: self._kept[key][0] for name, key in keys.items()}
         for key in keys.values():
             self._kept.move_to_end(key)
@@ -212,21 +210,29 @@ class LoraModels:
         return base._replace(loras=tuple(used), **found, **alone)  # type: ignore[arg-type]
 
     def _open(
-        self, base: Models, backend: Backend, missing: Mapping[_Key, int], active: Mapping[UsedLora, Path]
+        self,
+        base: Models,
+        backend: Backend,
+        missing: Sequence[_Key],
+        active: Mapping[UsedLora, Path],
+        keep: Collection[_Key],
     ) -> None:
         changes = [(read_lora(path, self._shapes), lora.strength) for lora, path in active.items()]
         for part in dict.fromkeys(_part_of(name) for name, _, _ in missing):
             arrays = merged(self._stored[part], [(found.get(part, {}), strength) for found, strength in changes])
             for key in missing:
                 if _part_of(key[0]) == part:
-                    self._kept[key] = (self._component(base, backend, key, arrays), missing[key])
+                    loading = self._loading(backend, key, arrays)
+                    size = self._size(backend, loading)
+                    self._make_room(size, keep)
+                    self._kept[key] = (self._component(base, key[0], backend.load(loading)), size)
 
-    def _component(self, base: Models, backend: Backend, key: _Key, arrays: Mapping[str, Array]) -> Unet | TextEncoder:
+    def _loading(self, backend: Backend, key: _Key, arrays: Mapping[str, Array]) -> Loading:
         name, graph, _ = key
         part = _part_of(name)
-        engine = backend.load(
-            Loading(self._engine_set, part, self._options, self._ready(backend, part, graph), graph, arrays)
-        )
+        return Loading(self._engine_set, part, self._options, self._ready(backend, part, graph), graph, arrays)
+
+    def _component(self, base: Models, name: str, engine: Engine) -> Unet | TextEncoder:
         return TextEncoder(engine, like=base.text_encoder) if name == "text_encoder" else COMPONENTS[name](engine)
 
     def _ready(self, backend: Backend, part: str, graph: str) -> tuple[Shapes, ...]:
@@ -238,12 +244,11 @@ class LoraModels:
         artifact = self._engine_set.artifact(part, backend.format, backend.name, graph)
         return (TextEncoder.shapes_with_words(self._engine_set, artifact.inputs),)
 
-    def _size(self, backend: Backend, key: _Key) -> int:
-        """Bytes of a component's weights in float32, as often as its engine may hold them."""
-        part, stored = _part_of(key[0]), self._stored[_part_of(key[0])]
-        _, path = Loading(self._engine_set, part, graph=key[1]).artifact(backend)
-        shapes = {place.initializer: place.shape for place in stored.values()}
-        return 4 * backend.copies * sum(prod(shapes[name]) for name in initializers_in(path, shapes))
+    def _size(self, backend: Backend, loading: Loading) -> int:
+        """Bytes of the weights, in float32, that an engine has in memory of its own."""
+        _, path = loading.artifact(backend)
+        shapes = {place.initializer: place.shape for place in self._stored[loading.part].values()}
+        return backend.own_bytes(loading, {name: 4 * prod(shapes[name]) for name in initializers_in(path, shapes)})
 
     def _make_room(self, needed: int, keep: Collection[_Key]) -> None:
         """Drop what was used longest ago, but what is in `keep`, until `needed` more bytes fit."""

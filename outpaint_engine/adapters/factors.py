@@ -15,6 +15,8 @@ __all__ = ["Factors", "delta_of", "fits", "rank_of", "shape_of"]
 Factors = dict[str, Array]
 """The arrays of one layer by name: LoRA's are `down`, `up` and `mid`, the others LyCORIS' own."""
 CORE = "ab...,ap,bq->pq..."
+FIRST = ("up", "hada_w1_a", "lokr_w1", "lokr_w1_a")
+"""Each kind of product has one of these factors once."""
 LOHA = {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}
 
 
@@ -37,13 +39,17 @@ def shape_of(factors: Factors) -> tuple[int, ...] | None:
     return one[0] * two[0], one[1] * two[1], *two[2:]
 
 
-def delta_of(factors: Factors) -> Array:
-    """The product, float32, in the shape of `shape_of`."""
+def delta_of(factors: Factors, scale: float) -> Array:
+    """`scale` times the product, float32, in the shape of `shape_of`."""
+    first = next(name for name in FIRST if name in factors)
+    # A factor is far smaller than the product.
+    factors = factors | {first: factors[first] * np.float32(scale)}
     if "up" in factors:
         up, down = (_flat(factors[name]) for name in ("up", "down"))
         if "mid" in factors:
             return np.einsum(CORE, factors["mid"], up.T, down, optimize=True)
-        return (up @ down).reshape(len(up), *factors["down"].shape[1:])
+        # In columns, as linear layers are stored.
+        return (down.T @ up.T).T.reshape(len(up), *factors["down"].shape[1:])
     if "hada_w1_a" in factors:
         return _pair(factors, "hada_w1", "hada_t1") * _pair(factors, "hada_w2", "hada_t2")
     one, two = _pair(factors, "lokr_w1", ""), _pair(factors, "lokr_w2", "lokr_t2")

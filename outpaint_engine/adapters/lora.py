@@ -69,14 +69,14 @@ class LayerChange(NamedTuple):
     scale: float
     shape: tuple[int, ...]
 
-    def delta(self) -> Array:
-        """Float32, in the weight's shape.
+    def delta(self, strength: float = 1.0) -> Array:
+        """What is added at `strength`: float32, in the weight's shape.
 
         Raises:
             AdapterError: it has numbers beyond float32.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            change = delta_of(self.factors).reshape(self.shape) * np.float32(self.scale)
+            change = delta_of(self.factors, strength * self.scale).reshape(self.shape)
         if not np.isfinite(change).all():
             raise AdapterError(f"{self.file} changes {self.name!r} by more than float32 holds. Give another file.")
         return change

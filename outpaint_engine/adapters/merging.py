@@ -55,7 +55,7 @@ def merged(stored: Mapping[str, StoredWeight], changes: Changes) -> dict[str, Ar
         with np.errstate(over="ignore", invalid="ignore"):
             for layers, strength in changes:
                 if name in layers:
-                    change = strength * layers[name].delta()
+                    change = layers[name].delta(strength)
                     total += change.T if place.transposed else change
             total = total.astype(place.dtype, copy=False)
         if not np.isfinite(total).all():

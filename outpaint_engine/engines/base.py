@@ -196,8 +196,8 @@ class Backend(ABC):
     """A runtime library that loads artifacts of one format. It never downloads.
 
     `precisions` are what `EngineOptions.precision` may ask of it; `side_by_side` is whether parts load faster at one
-    time than one after the other; `changes_weights` is whether it takes `Loading.changed`, and `copies` how often an
-    engine may then hold its weights. Subclasses say how it is looked for and opened.
+    time than one after the other; `changes_weights` is whether it takes `Loading.changed`. Subclasses say how it is
+    looked for and opened.
     """
 
     name: str
@@ -205,7 +205,7 @@ class Backend(ABC):
     format: str
     precisions: tuple[str, ...] = PRECISIONS
     side_by_side = False
-    changes_weights, copies = False, 1
+    changes_weights = False
     _probed: Probe | None = None
 
     def probe(self) -> Probe:
@@ -250,6 +250,10 @@ class Backend(ABC):
                 f"{self.name} cannot merge a LoRA when it runs: ort-cpu and openvino can. Fold it in at export: "
                 "`outpaint-export onnx SOURCE OUT --lora FILE:0.8`, and build plans from that set."
             )
+
+    def own_bytes(self, loading: Loading, sizes: Mapping[str, int]) -> int:
+        """Bytes of weights that an engine of changed weights keeps in memory of its own; `sizes` are the graph's."""
+        return sum(sizes.values())
 
     def require(self, options: EngineOptions) -> Probe:
         """Probe, and check the options, before anything is loaded.

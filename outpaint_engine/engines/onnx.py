@@ -152,8 +152,7 @@ class OnnxBackend(Backend):
 
         changed = loading.changed_in(initializers_in(path, loading.changed)) if loading.changed else {}
         prepared = self._prepared(loading, path)
-        # A weight that the optimiser has turned or folded lies there under a name of its own.
-        if prepared is not None and initializers_in(prepared, changed) == changed.keys():
+        if prepared is not None and _has_by_name(prepared, changed):
             as_it_is = self._settings(loading)
             as_it_is.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
             try:
@@ -162,11 +161,24 @@ class OnnxBackend(Backend):
                 forget_prepared(prepared.parent, str(error).rstrip("."))
         return self._session(path, self._settings(loading), changed)
 
+    def own_bytes(self, loading: Loading, sizes: Mapping[str, int]) -> int:
+        """See `Backend.own_bytes`: what was prepared is shared, but for the weights that are changed."""
+        _, path = loading.artifact(self)
+        changed = initializers_in(path, loading.changed)
+        prepared = find_prepared(loading, path)
+        shared = prepared is not None and _has_by_name(prepared, changed)
+        return sum(size for name, size in sizes.items() if name in changed or not shared)
+
     def _prepared(self, loading: Loading, path: Path) -> Path | None:
         """What was prepared of the graph at `path`; None where nothing was, and none is asked for."""
         if loading.options.prepare:
             return prepare(loading, path, self._settings(loading), partial(self._session, path))
         return find_prepared(loading, path)
+
+
+def _has_by_name(prepared: Path, changed: Collection[str]) -> bool:
+    """Whether all these weights can be changed in a prepared graph: the optimiser names anew what it turns or folds."""
+    return initializers_in(prepared, changed) == set(changed)
 
 
 def settings(options: EngineOptions) -> Any:

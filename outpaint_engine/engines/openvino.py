@@ -77,7 +77,7 @@ class OpenVinoBackend(Backend):
     """OpenVINO's CPU device."""
 
     name, device, format, precisions = "openvino", "cpu", "onnx", ("auto", *HINTS)
-    changes_weights, copies = True, KEPT_ENGINES
+    changes_weights = True
 
     def _look(self) -> Probe:
         try:
@@ -95,6 +95,10 @@ class OpenVinoBackend(Backend):
     def suits(self, engine_set: EngineSet, options: EngineOptions) -> bool:
         """Where a picture gains more than compiling costs."""
         return super().suits(engine_set, options) and worth_compiling(engine_set, options)
+
+    def own_bytes(self, loading: Loading, sizes: Mapping[str, int]) -> int:
+        """See `Backend.own_bytes`: each shape that is kept is compiled with weights of its own."""
+        return KEPT_ENGINES * sum(sizes.values())
 
     def _open(self, loading: Loading) -> Engine:
         capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

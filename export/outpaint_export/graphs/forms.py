@@ -3,13 +3,14 @@
 | file | takes |
 |---|---|
 | `model.onnx` | every backend; GroupNormalization in two passes; a UNet's gives `deep_features` too |
-| `model.ort-cpu.onnx` | `ort-cpu`, where the part has attention in float32 |
+| `model.ort-cpu.onnx` | `ort-cpu`, where the part has attention in float32; 1 x 1 convolutions keep their names |
 | `model.ort-cuda.onnx` | `ort-cuda`, where the part computes in float16; what it wants turned lies beside it |
 | `shallow.onnx`, `shallow.ort-cpu.onnx`, ... | the same, for the UNet's last layers alone |
 | `added_words.onnx` | every backend; a text encoder that takes vectors of words which its table does not have |
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ AS_EXPORTED = "as-exported.onnx"
 """The graph before GroupNormalization is spelled out; gone when all forms are written."""
 IN_BLOCKS = "ort-cpu"
 """The backend that does attention best in blocks."""
+BESIDE_ATTENTION = re.compile(r"\.proj_(in|out)\.weight$")
 ONE_KERNEL = "ort-cuda"
 """The backend that has kernels for what the other graphs spell out."""
 
@@ -73,11 +75,32 @@ def write_forms(model: ir.Model, folder: Path, part: str, names: Mapping[str, St
     for form in list(forms):
         blocks = ir.load(folder / form.file)
         if in_blocks(blocks):
+            _keep_by_name(blocks.graph, names)
             forms.append(_save(blocks, folder, _made_for(IN_BLOCKS, form.graph)))
     if (folder / AS_EXPORTED).exists():
         forms += _cuda_forms(folder, cut)
         (folder / AS_EXPORTED).unlink()
     return forms
+
+
+def _keep_by_name(graph: ir.Graph, names: Mapping[str, Stored]) -> None:
+    """Let what is prepared of `graph` still have the weights beside attention that LoRAs change, by their names.
+
+    Constant weights of convolutions are laid out anew for ONNX Runtime's kernels, under other names. An input with a
+    default is no constant. Around attention nothing is lost by it: what is laid out there is turned back at once (a
+    full-size UNet took 0.98 of the time).
+    """
+    for name, stored in names.items():
+        value = graph.initializers.get(stored.initializer)
+        if BESIDE_ATTENTION.search(name) and value is not None and _is_pointwise(value):
+            graph.inputs.append(value)
+
+
+def _is_pointwise(weight: ir.Value) -> bool:
+    """Whether it is the float32 weight of 1 x 1 convolutions, as it is stored."""
+    nodes = [use.node.op_type for use in weight.uses()]
+    shape = weight.shape.numpy() if weight.shape is not None else ()
+    return weight.dtype == ir.DataType.FLOAT and nodes == ["Conv"] and shape[2:] == (1, 1)
 
 
 def _cuda_forms(folder: Path, cut: bool) -> list[Form]:

@@ -49,7 +49,7 @@ def _changed(module: nn.Module, changes: Sequence[tuple[Mapping[str, LayerChange
     with torch.no_grad():
         for layers, strength in changes:
             for name, layer in layers.items():
-                weights[name].add_(torch.from_numpy(strength * layer.delta()))
+                weights[name].add_(torch.from_numpy(layer.delta(strength)))
     return module
 
 

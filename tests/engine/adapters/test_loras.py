@@ -160,6 +160,27 @@ def test_the_latest_combinations_are_kept_as_far_as_memory_is_allowed(
         assert len(loaded) == opened_again
 
 
+@pytest.mark.parametrize(("prepare", "opened_again"), [(True, 0), (False, 1)])
+def test_on_prepared_graphs_a_combination_counts_as_what_it_changes(
+    prepare: bool, opened_again: int, tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    layer = "lora_te_text_model_encoder_layers_0_mlp_fc1"
+    for name, seed in (("ink", 1), ("oil", 2)):
+        made = {key: value for key, value in factors(seed).items() if key.startswith(layer)}
+        save_file(made, tmp_path / f"{name}.safetensors")
+    loaded = []
+    load = OnnxBackend.load
+    monkeypatch.setattr(OnnxBackend, "load", lambda self, loading: loaded.append(loading.part) or load(self, loading))
+    room_for_two = 2 * 4 * 32 * 64
+    pipe = opened(loras=Loras(tmp_path, most_bytes=room_for_two), options=EngineOptions(prepare=prepare))
+    for name in ("ink", "oil"):
+        painted(pipe, f"{PLAIN}<lora:{name}>")
+    loaded.clear()
+    painted(pipe, f"{PLAIN}<lora:ink>")
+    assert len(loaded) == opened_again
+
+
 def test_a_file_that_was_written_to_is_read_again(tmp_path: Path, opened: Open) -> None:
     lora_file(tmp_path / "ink.safetensors", 1)
     pipe = opened(loras=tmp_path)
