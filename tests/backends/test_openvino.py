@@ -132,6 +132,5 @@ def test_a_set_without_a_manifest_runs(
     ):
         for engine in (found, expected):
             assert engine.outputs.keys() == {"out_sample", "deep_features"}
-        for rows in (1, 2):
-            answer = found.run(feeds(rows))["out_sample"]
-            np.testing.assert_allclose(answer, expected.run(feeds(rows))["out_sample"], atol=1e-5)
+        answer = found.run(feeds())["out_sample"]
+        np.testing.assert_allclose(answer, expected.run(feeds())["out_sample"], atol=1e-5)

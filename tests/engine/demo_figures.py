@@ -7,7 +7,6 @@ themselves.
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from outpaint_engine import OutpaintPipeline
 
 from .demo.autoencoder_figures import (
     Autoencoder,
-    AutoencoderFigures,
     is_diffusers_folder,
     measure_autoencoder,
     of_folder,
@@ -25,29 +23,15 @@ from .demo.autoencoder_figures import (
     psnr_at,
 )
 from .demo.kinds import KindClassifier
-from .demo.painted_figures import PaintedFigures, measure_painted
+from .demo.painted_figures import measure_painted
 
 COUNT = 40
 LARGE = 1024
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Both halves of what is measured at the model's own size."""
-
-    autoencoder: AutoencoderFigures
-    painted: PaintedFigures
-
-
 def held_out(count: int = COUNT) -> list[Scene]:
     """The scenes, every time of day and kind about equally often."""
     return list(islice(scenes(HELD_OUT_SEED, COUNT), count))
-
-
-def measure(pipe: OutpaintPipeline, count: int = COUNT, classifier: KindClassifier | None = None) -> Figures:
-    """Rebuild `count` scenes five times and paint around each twice; `COUNT` take minutes on two CPU cores."""
-    chosen = held_out(count)
-    return Figures(measure_autoencoder(of_models(pipe.models), chosen), measure_painted(pipe, chosen, classifier))
 
 
 def rows(figures: object) -> Iterator[tuple[str, str]]:
