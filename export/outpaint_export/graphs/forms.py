@@ -36,6 +36,7 @@ AS_EXPORTED = "as-exported.onnx"
 IN_BLOCKS = "ort-cpu"
 """The backend that does attention best in blocks."""
 BESIDE_ATTENTION = re.compile(r"\.proj_(in|out)\.weight$")
+"""The 1 x 1 convolutions before and after a block of attention, by torch's names."""
 ONE_KERNEL = "ort-cuda"
 """The backend that has kernels for what the other graphs spell out."""
 
