@@ -41,7 +41,8 @@ def made_lora(engine_set: EngineSet, path: Path) -> int:
     random, factors, changed = np.random.default_rng(0), {}, 0
     for part, prefix in PREFIXES.items():
         for name, (rows, columns, *kernel) in changeable(stored_weights(engine_set, part)).items():
-            if "attentions" not in name and part == "unet" or kernel not in ([], [1, 1]):
+            beside_attention = part == "text_encoder" or "attentions" in name
+            if not beside_attention or kernel not in ([], [1, 1]):
                 continue
             key = prefix + name.removesuffix(".weight").replace(".", "_")
             for factor, shape in (("down", (RANK, columns, *kernel)), ("up", (rows, RANK, *kernel))):

@@ -23,13 +23,8 @@ SD15_SCHEDULER = {
 }
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Give each of several workers cores of its own: engines take a thread a core, and wait for theirs by spinning.
-
-    Files are handed out by their names: those with most tests first leave the longest, of the engines, to the end.
-    """
-    if hasattr(config.option, "loadscopereorder"):
-        config.option.loadscopereorder = False
+def pytest_configure() -> None:
+    """Give each of several workers cores of its own: engines take a thread a core, and wait for theirs by spinning."""
     worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if worker and workers and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
