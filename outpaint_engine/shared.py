@@ -69,7 +69,6 @@ class SharedPipeline:
         *,
         device: str = "auto",
         options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
-        verify: bool | None = None,
         at_once: int = 2,
         load_twice: bool = True,
         loras: str | Path | Loras | None = None,
@@ -77,14 +76,14 @@ class SharedPipeline:
         """Open an engine set and load it for `at_once` requests; see `OutpaintPipeline.from_pretrained`.
 
         On a CPU the set is loaded a second time for requests that have company, which takes the memory of a second
-        set, unless `load_twice` is off.
+        set, unless `load_twice` is off. To have every file compared anew, call `EngineSet.open(folder)` before.
 
         Raises:
             EngineSetError: the folder is missing, incomplete or damaged.
             BackendUnavailable: the device cannot be used here, or not in that precision.
             RequestError: `at_once` is below 1.
         """
-        pipeline = OutpaintPipeline.from_pretrained(folder, device=device, options=options, verify=verify, loras=loras)
+        pipeline = OutpaintPipeline.from_pretrained(folder, device=device, options=options, loras=loras)
         try:
             if pipeline.models.unet.engine.device != "cpu" or at_once == 1 or not load_twice:
                 return cls(pipeline, at_once)
