@@ -63,7 +63,7 @@ class FramedTwice(Refusal):
 class Unauthorized(Refusal):
     """No key, an unknown or a disabled one: one text for all."""
 
-    status, label, says = 401, "key", "Unauthorized: send a valid API key in the header x-api-key."
+    status, label, says = 401, "key", "Unauthorized: send a valid API key {where}."
 
 
 class Unknown(Refusal):

@@ -51,6 +51,8 @@ ID = re.compile("[0-9a-f]{32}")
 """What the id of a job looks like; nothing else is asked of the store, which may not even be able to hold it."""
 KEY = APIKeyHeader(name="x-api-key", auto_error=False)
 BEARER = HTTPBearer(auto_error=False, description="Or Basic with the key as its password, or x-api-key.")
+HEADER = "in the header x-api-key"
+ANY_WAY = f"as a bearer token, as the password of Basic authentication or {HEADER}"
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,15 @@ async def _service(request: Request) -> Service:
 Running = Annotated[Service, Depends(_service)]
 
 
-def owner_of(service: Service, key: str | None) -> str:
-    """The account of an API key.
+def owner_of(service: Service, key: str | None, where: str = HEADER) -> str:
+    """The account of an API key; `where` says how a caller of this path sends one.
 
     Raises:
         Unauthorized: with one text for a missing, an unknown and a disabled key.
     """
     owner = service.accounts.owner_of(key) if key else None
     if owner is None:
-        raise Unauthorized
+        raise Unauthorized(where=where)
     return owner
 
 
@@ -102,7 +104,7 @@ def _foreign_caller(
     request: Request, service: Running, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
 ) -> str:
     key = bearer.credentials if bearer else request.headers.get("x-api-key")
-    return owner_of(service, key or _password(request.headers.get("authorization", "")))
+    return owner_of(service, key or _password(request.headers.get("authorization", "")), ANY_WAY)
 
 
 def _password(authorization: str) -> str | None:

@@ -168,6 +168,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(serve: Serve, changed: dict[
 def test_a_wrong_key_is_401_in_their_shape(plain: Running, text: str) -> None:
     answer = plain.client.get("/sdapi/v1/options", headers={"authorization": text} if text else {})
     assert answer.status_code == 401 and set(answer.json()) == {"error", "detail", "body", "errors"}
+    assert "as a bearer token, as the password of Basic authentication or in the header" in answer.text
 
 
 def test_too_few_credits_are_402(serve: Serve) -> None:
