@@ -15,7 +15,7 @@ from outpaint_engine.tensors import Array
 
 __all__ = ["APPROXIMATIONS", "Contestant", "SideName", "Task", "Turn", "request_of"]
 
-APPROXIMATIONS = ("reuse", "deepcache")
+APPROXIMATIONS = ("reuse", "speed", "deepcache")
 """Options of a side that change the picture for speed. With one of them it is on the approximate track."""
 
 

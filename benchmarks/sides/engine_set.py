@@ -9,6 +9,7 @@ import numpy as np
 
 from outpaint_engine import EngineOptions, OutpaintPipeline
 from outpaint_engine.engines.timed import TimedEngine
+from outpaint_engine.request import SPEEDS
 from outpaint_engine.run import bucket_of
 
 from ..task import SideName, Task, Turn, request_of
@@ -20,7 +21,9 @@ class EngineSetSide:
     def __init__(self, name: SideName, task: Task) -> None:
         buckets = (bucket_of(request_of(task, 0), None),)
         loading = dict(name.options)
-        self._reuse = loading.pop("reuse", "off")
+        self._approximation = dict(SPEEDS[loading.pop("speed", "exact")])
+        if "reuse" in loading:
+            self._approximation["reuse"] = loading.pop("reuse")
         options = EngineOptions(precision=name.precision, buckets=buckets, **loading)
         self._pipe = OutpaintPipeline.from_pretrained(task.engines, device=name.device, options=options)
         self._task = task
@@ -31,11 +34,11 @@ class EngineSetSide:
             "device": engine.device,
             "precision": engine.precision,
             "synthetic": self._pipe.models.engine_set.synthetic,
-            "reuse": self._reuse,
+            "approximation": self._approximation,
         }
 
     def run(self, seed: int) -> Turn:
-        request = replace(request_of(self._task, seed), reuse=self._reuse)
+        request = replace(request_of(self._task, seed), **self._approximation)
         self._unet.seconds.clear()
         began, cpu = time.perf_counter(), time.process_time()
         run = self._pipe.steps(request)
