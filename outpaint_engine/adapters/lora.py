@@ -1,4 +1,4 @@
-"""LoRA and its relatives: what an adapter file adds to which weights of a model.
+"""LoRA and its relatives, DoRA among them: what an adapter file adds to which weights of a model.
 
 A key names a layer and one of the layer's factors. Layers are written in one of these ways, and found among the
 model's own weights, so that no table of block names is needed:
@@ -14,17 +14,15 @@ model's own weights, so that no table of block names is needed:
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from ..errors import AdapterError
 from ..tensors import Array
-from .factors import Factors, delta_of, fits, rank_of, shape_of
+from .changes import LayerChange
+from .factors import Factors, fits, rank_of, shape_of
 from .scaling import Scaling, read_scaling
 from .weights_file import read_weights
 
-__all__ = ["LayerChange", "Shapes", "read_lora"]
+__all__ = ["Shapes", "read_lora"]
 
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 """Of each part ("unet", "text_encoder") the shapes of its weights, by torch's names without `text_model.`."""
@@ -32,6 +30,7 @@ MOST_BYTES = 2_000_000_000
 KEY = re.compile(
     r"(?P<layer>.+?)(?:\.lora_(?P<kohya>down|up|mid)\.weight|\.lora_(?P<peft>[AB])(?:\.default)?\.weight"
     r"|(?:\.lora|\.lora_linear_layer|_lora)\.(?P<diffusers>down|up)\.weight"
+    r"|\.(?P<magnitude>lora_magnitude_vector|dora_scale)(?:\.default)?(?:\.weight)?"
     r"|\.(?P<other>(?:hada|lokr)_\w+|alpha)(?:\.default)?)"
 )
 PEFT_FACTORS = {"A": "down", "B": "up"}
@@ -57,29 +56,8 @@ OTHERS = (
 )
 WIDTHS = {1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
 """How wide the texts are that other UNets attend to."""
-DORA = re.compile(r"dora_scale|lora_magnitude_vector")
-
-
-class LayerChange(NamedTuple):
-    """What is added to one weight at strength 1: `scale` times the product of `factors`."""
-
-    file: Path
-    name: str
-    factors: Factors
-    scale: float
-    shape: tuple[int, ...]
-
-    def delta(self, strength: float = 1.0) -> Array:
-        """What is added at `strength`: float32, in the weight's shape.
-
-        Raises:
-            AdapterError: it has numbers beyond float32.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):
-            change = delta_of(self.factors, strength * self.scale).reshape(self.shape)
-        if not np.isfinite(change).all():
-            raise AdapterError(f"{self.file} changes {self.name!r} by more than float32 holds. Give another file.")
-        return change
+MAGNITUDES = {"lora_magnitude_vector": 1, "dora_scale": 0}
+"""PEFT's name of a DoRA's magnitudes, and LyCORIS', and which of several axes is that of the layer's outputs."""
 
 
 def read_lora(path: str | Path, shapes: Shapes) -> dict[str, dict[str, LayerChange]]:
@@ -103,8 +81,11 @@ def read_lora(path: str | Path, shapes: Shapes) -> dict[str, dict[str, LayerChan
         raise AdapterError(f"{file} holds no tensors. Give a LoRA file.")
     scaling = read_scaling(file, any(key.startswith("base_model.") for key in weights))
     stated = ["alpha" in factors for factors in layers.values()]
+    doras = {part for (part, _), factors in layers.items() if MAGNITUDES.keys() & factors} | scaling.doras(shapes)
     found: dict[str, dict[str, LayerChange]] = {}
     for (part, name), factors in layers.items():
+        if part in doras and not MAGNITUDES.keys() & factors:
+            raise AdapterError(f"{file} is a DoRA and has no magnitudes for {name!r}. Give a whole file.")
         if any(stated) and "alpha" not in factors:
             raise AdapterError(f"{file} has no alpha for {name!r}, where other layers have one. Give a whole file.")
         found.setdefault(part, {})[name] = _change(file, (part, name), factors, (shapes[part][name], scaling))
@@ -115,7 +96,7 @@ def _change(
     file: Path, place: tuple[str, str], factors: Factors, model: tuple[tuple[int, ...], Scaling]
 ) -> LayerChange:
     (part, name), (shape, scaling) = place, model
-    alpha = factors.pop("alpha", None)
+    magnitude, alpha = _magnitude(file, name, factors, shape[0]), factors.pop("alpha", None)
     made = shape_of(factors)
     if made is None or (alpha is not None and alpha.size != 1):
         given = ", ".join(f"{factor} {list(value.shape)}" for factor, value in sorted(factors.items())) or "alpha alone"
@@ -128,9 +109,29 @@ def _change(
             "there. Give a LoRA for Stable Diffusion 1.5."
         )
     rank = rank_of(factors)
-    if alpha is None:
-        return LayerChange(file, name, factors, scaling.scale(part, name, rank), shape)
-    return LayerChange(file, name, factors, float(alpha.reshape(())) / rank if rank else 1.0, shape)
+    stated = None if alpha is None else float(alpha.reshape(())) / rank if rank else 1.0
+    scale = scaling.scale(part, name, rank) if stated is None else stated
+    return LayerChange(file, name, factors, scale, shape, magnitude)
+
+
+def _magnitude(file: Path, name: str, factors: Factors, outputs: int) -> Array | None:
+    """A DoRA's magnitudes, which are taken out of the layer's factors; None where it has none."""
+    given = {key: factors.pop(key) for key in MAGNITUDES if key in factors}
+    if not given:
+        return None
+    if len(given) > 1 or factors.keys() - {"alpha"} != {"down", "up"}:
+        raise AdapterError(
+            f"{file} is a DoRA with {', '.join(sorted(given | factors))} for {name!r}; expected magnitudes once, and "
+            "LoRA's two factors. Give a DoRA of a plain LoRA."
+        )
+    ((key, value),) = given.items()
+    axis = MAGNITUDES[key] if value.ndim > 1 else 0
+    if value.size != outputs or value.shape[axis : axis + 1] != (outputs,):
+        raise AdapterError(
+            f"{file} is a DoRA with magnitudes {list(value.shape)} for {name!r}; expected one for each of the layer's "
+            f"{outputs} outputs, not for each input. Give one that was trained so (LyCORIS: wd_on_out)."
+        )
+    return value.reshape(outputs)
 
 
 def _check_architecture(file: Path, weights: Mapping[str, Array]) -> None:
@@ -138,8 +139,6 @@ def _check_architecture(file: Path, weights: Mapping[str, Array]) -> None:
         for pattern, other in OTHERS:
             if pattern.match(key):
                 raise AdapterError(f"{file} is a LoRA for {other} ({key!r:.100}). Give one for Stable Diffusion 1.5.")
-        if DORA.search(key):
-            raise AdapterError(f"{file} is a DoRA ({key!r:.100}), which cannot be merged. Give a plain LoRA.")
 
 
 def _place(file: Path, key: str, known: Mapping[str, tuple[str, str]]) -> tuple[tuple[str, str], str]:
@@ -150,7 +149,8 @@ def _place(file: Path, key: str, known: Mapping[str, tuple[str, str]]) -> tuple[
         raise AdapterError(
             f"{file} has {key!r:.100}, which belongs to no weight of this model. Give a LoRA for Stable Diffusion 1.5."
         )
-    return place, match["kohya"] or PEFT_FACTORS.get(match["peft"] or "") or match["diffusers"] or match["other"]
+    named = match["kohya"] or match["diffusers"] or match["magnitude"] or match["other"]
+    return place, named or PEFT_FACTORS[match["peft"]]
 
 
 def _weight(layer: str, known: Mapping[str, tuple[str, str]]) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from ..engine_set.weights import StoredWeight, read_stored
 from ..errors import AdapterError
 from ..tensors import Array
-from .lora import LayerChange
+from .changes import LayerChange, make_changes
 
 __all__ = ["UsedLora", "changeable", "merged"]
 
@@ -40,7 +40,8 @@ def merged(stored: Mapping[str, StoredWeight], changes: Changes) -> dict[str, Ar
     The sums are float32 and made in the order of `changes`, as `outpaint-export onnx --lora` makes them.
 
     Raises:
-        AdapterError: a sum is beyond its element type, or a weight is another layer's too.
+        AdapterError: a sum is beyond its element type, a DoRA has no direction (see `make_changes`), or a weight is
+            another layer's too.
     """
     users = Counter(place.initializer for place in stored.values())
     found = {}
@@ -53,10 +54,10 @@ def merged(stored: Mapping[str, StoredWeight], changes: Changes) -> dict[str, Ar
             )
         total = read_stored(place).astype(np.float32, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
-            for layers, strength in changes:
-                if name in layers:
-                    change = layers[name].delta(strength)
-                    total += change.T if place.transposed else change
+            make_changes(
+                total.T if place.transposed else total,
+                [(layers[name], strength) for layers, strength in changes if name in layers],
+            )
             total = total.astype(place.dtype, copy=False)
         if not np.isfinite(total).all():
             raise AdapterError(

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +22,20 @@ class Scaling(NamedTuple):
 
     def scale(self, part: str, name: str, rank: int) -> float:
         """What a layer's product is multiplied by."""
-        config = self.parts.get(part, self.parts.get("", {}))
+        config = self._of(part)
         if not config:
             return 1.0
         layer = name.removesuffix(".weight")
         alpha = _of_layer(config.get("alpha_pattern"), layer, config.get("lora_alpha", config.get("alpha")))
         rank = _of_layer(config.get("rank_pattern"), layer, config.get("r", rank))
         return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+    def doras(self, parts: Iterable[str]) -> set[str]:
+        """Those of `parts` that the configuration calls a DoRA."""
+        return {part for part in parts if self._of(part).get("use_dora")}
+
+    def _of(self, part: str) -> Mapping[str, Any]:
+        return self.parts.get(part, self.parts.get("", {}))
 
 
 def read_scaling(file: Path, peft: bool) -> Scaling:
@@ -45,7 +52,8 @@ def read_scaling(file: Path, peft: bool) -> Scaling:
             flat = json.loads(_metadata(file).get(INSIDE, "{}"))
             parts = {}
             for key, value in flat.items():
-                part, _, field = key.partition(".")
+                # `save_lora_adapter` names no part.
+                part, _, field = key.rpartition(".")
                 parts.setdefault(part, {})[field] = value
         for part, config in parts.items():
             Scaling(parts).scale(part, "", 1)

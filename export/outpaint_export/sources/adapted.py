@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from outpaint_engine.adapters import LayerChange, read_lora
+from outpaint_engine.adapters import LayerChange, make_changes, read_lora
 
 from .checkpoint import Sources
 
@@ -46,10 +46,9 @@ def _shapes(load: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
 
 def _changed(module: nn.Module, changes: Sequence[tuple[Mapping[str, LayerChange], float]]) -> nn.Module:
     weights = _weights(module.float())
-    with torch.no_grad():
-        for layers, strength in changes:
-            for name, layer in layers.items():
-                weights[name].add_(torch.from_numpy(layer.delta(strength)))
+    for name in dict.fromkeys(name for layers, _ in changes for name in layers):
+        found = [(layers[name], strength) for layers, strength in changes if name in layers]
+        make_changes(weights[name].detach().numpy(), found)
     return module
 
 

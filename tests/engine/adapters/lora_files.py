@@ -30,3 +30,14 @@ def lora_file(path: Path, seed: int, *parts: str) -> Path:
     """A file of `factors`; returns its path."""
     save_file(factors(seed, *((parts,) if parts else ())), path)
     return path
+
+
+def dora_file(path: Path, seed: int) -> Path:
+    """A file of `factors` with LyCORIS' magnitudes; returns its path."""
+    random, tensors = np.random.default_rng(seed), factors(seed)
+    for key, value in list(tensors.items()):
+        if key.endswith("lora_up.weight"):
+            magnitudes = random.uniform(0.5, 1.5, (len(value), *(1,) * (value.ndim - 1))).astype(np.float32)
+            tensors[key.replace("lora_up.weight", "dora_scale")] = magnitudes
+    save_file(tensors, path)
+    return path

@@ -20,7 +20,7 @@ from outpaint_engine.errors import AdapterError, BackendUnavailable, EngineSetEr
 from outpaint_engine.lora_models import Loras
 from outpaint_engine.recipe import provenance_of
 
-from .lora_files import TINY, factors, lora_file
+from .lora_files import TINY, dora_file, factors, lora_file
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra `cpu`)")
 DEVICES = [
@@ -33,10 +33,10 @@ PLAIN = "the sun, the sea"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two LoRAs, "ink" and "oil"."""
+    """A folder of two LoRAs, "ink" and "oil", which is a DoRA."""
     made = tmp_path_factory.mktemp("loras")
     lora_file(made / "ink.safetensors", 1)
-    lora_file(made / "oil.safetensors", 2)
+    dora_file(made / "oil.safetensors", 2)
     return made
 
 
@@ -74,8 +74,10 @@ def test_what_was_painted_before_is_painted_again_bit_for_bit(device: str, folde
     pipe.unload_lora("oil")
     assert np.array_equal(painted(pipe), ink)
     pipe.load_lora(folder / "ink.safetensors", 0)
+    pipe.load_lora(folder / "oil.safetensors", 0)
     assert np.array_equal(painted(pipe), plain)
     pipe.unload_lora("ink")
+    pipe.unload_lora("oil")
     assert np.array_equal(painted(pipe), plain)
     assert len({plain.tobytes(), ink.tobytes(), both.tobytes()}) == 3
 
@@ -245,6 +247,13 @@ HOSTILE: list[tuple[Callable[[], Mapping[str, np.ndarray] | bytes], str]] = [
     (lambda: factors(1) | {f"{KEY}.alpha": np.float32(1)[None]}, "has no alpha for"),
     (lambda: {name: value * np.float32("nan") for name, value in factors(1).items()}, "NaN or infinity"),
     (lambda: {name: value * np.float32(1e25) for name, value in factors(1).items()}, "by more than float32 holds"),
+    (
+        lambda: (
+            {name: value * np.float32(1e12) for name, value in factors(1).items() if KEY in name}
+            | {f"{KEY}.dora_scale": np.ones((16, 1, 1, 1), np.float32)}
+        ),
+        "with a norm of 0, or beyond float32",
+    ),
 ]
 
 

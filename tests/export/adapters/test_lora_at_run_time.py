@@ -1,15 +1,18 @@
 """LoRA files merged when they are loaded, against diffusers with PEFT (`load_lora_weights`, `fuse_lora`)."""
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionInpaintPipeline, StableDiffusionPipeline
 from outpaint_export.commands.cli import main
 from outpaint_export.parity.reference import outpaint, reference_pipeline
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from outpaint_engine import OutpaintPipeline
 from outpaint_engine.engines import find_backend
@@ -17,7 +20,7 @@ from outpaint_engine.engines import find_backend
 from ...parity_cases import Case
 from ..tiny_models import sources, text_encoder, unet
 
-pytest.importorskip("peft", reason="peft is the reference")
+peft = pytest.importorskip("peft", reason="peft is the reference")
 pytestmark = pytest.mark.export
 
 DEVICES = [name for name in ("ort-cpu", "openvino") if find_backend(name).probe().usable]
@@ -48,17 +51,50 @@ def lora_file(path: Path, seed: int, *kinds: str) -> Path:
     return path
 
 
-def painted_by_diffusers(folder: Path, files: Mapping[Path, float]) -> np.ndarray:
-    """Latents of the tiny checkpoint with the files fused into it."""
+def dora_file(path: Path, seed: int, *kinds: str) -> Path:
+    """A DoRA for every layer of these kinds, of random factors and magnitudes, as PEFT makes and diffusers saves it."""
+    torch.manual_seed(seed)
+    saved: dict[str, Any] = {}
+    for part, module in (("unet", unet(9)), ("text_encoder", text_encoder())):
+        targets = [end.strip(".") for kind in kinds for end in KINDS[kind].get(part, ())]
+        if targets:
+            config = peft.LoraConfig(
+                r=RANK, lora_alpha=2, use_dora=True, init_lora_weights=False, target_modules=targets
+            )
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+                state = peft.get_peft_model_state_dict(peft.get_peft_model(module, config))
+            layers = {name.removeprefix("base_model.model."): value for name, value in state.items()}
+            for name, value in layers.items():
+                if name.endswith("lora_magnitude_vector"):
+                    value.mul_(torch.empty_like(value).uniform_(0.6, 1.4))
+            notes = config.to_dict() | {"target_modules": targets}
+            saved |= {f"{part}_lora_layers": layers, f"{part}_lora_adapter_metadata": notes}
+    StableDiffusionPipeline.save_lora_weights(path.parent, weight_name=path.name, **saved)
+    return path
+
+
+def file_of(path: Path, seed: int, kinds: tuple[str, ...]) -> Path:
+    """What a case names: a DoRA where its first word is that, else a LoRA."""
+    return dora_file(path, seed, *kinds[1:]) if kinds[0] == "DoRA" else lora_file(path, seed, *kinds)
+
+
+def fused_by_diffusers(folder: Path, files: Mapping[Path, float]) -> StableDiffusionInpaintPipeline:
+    """The tiny checkpoint with the files fused into it."""
     pipe = reference_pipeline(sources(9, folder / "words"))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
-        for file in files:
+    for file in files:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
             pipe.load_lora_weights(file, adapter_name=file.stem)
+        # transformers leaves a text encoder's magnitudes as they began, with a warning: PEFT itself reads them.
+        found = {name.removeprefix("text_encoder."): value for name, value in load_file(file).items()}
+        magnitudes = {name: value for name, value in found.items() if re.match(r"encoder.*lora_magnitude", name)}
+        if magnitudes:
+            peft.set_peft_model_state_dict(pipe.text_encoder, magnitudes, adapter_name=file.stem)
     pipe.set_adapters([file.stem for file in files], list(files.values()))
     pipe.fuse_lora(adapter_names=[file.stem for file in files])
     pipe.unload_lora_weights()
-    return outpaint(pipe, REQUEST)[0]
+    return pipe
 
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:
@@ -81,6 +117,13 @@ CASES: Mapping[str, tuple[tuple[tuple[str, ...], float], ...]] = {
     "3x3": ((("3x3",), 0.8),),
     "text encoder": ((("text",), 1.0),),
     "negative": ((("linear", "3x3", "text"), -0.6),),
+    "DoRA, linear": ((("DoRA", "linear"), 0.7),),
+    "DoRA, 1x1": ((("DoRA", "1x1"), 1.0),),
+    "DoRA, 3x3": ((("DoRA", "3x3"), -0.6),),
+    "DoRA, text encoder": ((("DoRA", "text"), 0.7),),
+    "LoRA, then DoRA": ((("linear", "3x3", "text"), 0.7), (("DoRA", "linear", "1x1", "3x3", "text"), -0.4)),
+    "DoRA, then LoRA": ((("DoRA", "linear", "1x1", "3x3", "text"), 0.7), (("linear", "3x3", "text"), -0.4)),
+    "two DoRAs": ((("DoRA", "linear", "3x3", "text"), 1.0), (("DoRA", "linear", "1x1", "text"), -0.7)),
     "two at once": ((("linear", "text"), 0.7), (("linear", "1x1", "3x3", "text"), -0.4)),
 }
 
@@ -88,10 +131,10 @@ CASES: Mapping[str, tuple[tuple[tuple[str, ...], float], ...]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_latents_equal_diffusers_with_fused_loras(case: str, pipes: list[OutpaintPipeline], tmp_path: Path) -> None:
     files = {
-        lora_file(tmp_path / f"lora{at}.safetensors", at, *kinds): strength
+        file_of(tmp_path / f"lora{at}.safetensors", at, kinds): strength
         for at, (kinds, strength) in enumerate(CASES[case])
     }
-    expected = painted_by_diffusers(tmp_path, files)
+    expected = outpaint(fused_by_diffusers(tmp_path, files), REQUEST)[0]
     for pipe in pipes:
         plain = pipe(REQUEST).latents
         names = [pipe.load_lora(file, strength) for file, strength in files.items()]
@@ -102,14 +145,17 @@ def test_latents_equal_diffusers_with_fused_loras(case: str, pipes: list[Outpain
         assert difference(plain, expected) > 1e-3
 
 
-def test_a_lora_folded_at_export_paints_what_one_merged_at_run_time_paints(
+def test_loras_folded_at_export_paint_what_they_paint_merged_at_run_time(
     checkpoint: Path, inpainting_set: Path, tmp_path: Path
 ) -> None:
-    file = lora_file(tmp_path / "style.safetensors", 1, *KINDS)
-    assert main(["onnx", str(checkpoint), str(tmp_path / "set"), "--lora", f"{file}:0.8", "--quick"]) == 0
+    lora = lora_file(tmp_path / "style.safetensors", 1, *KINDS)
+    dora = dora_file(tmp_path / "dora.safetensors", 2, *KINDS)
+    given = ["--lora", f"{lora}:0.8", "--lora", f"{dora}:-0.7"]
+    assert main(["onnx", str(checkpoint), str(tmp_path / "set"), *given, "--quick"]) == 0
     for device in DEVICES:
         with OutpaintPipeline.from_pretrained(tmp_path / "set", device=device) as pipe:
             expected = pipe(REQUEST).latents
         with OutpaintPipeline.from_pretrained(inpainting_set, device=device) as pipe:
-            pipe.load_lora(file, 0.8)
+            pipe.load_lora(lora, 0.8)
+            pipe.load_lora(dora, -0.7)
             assert np.array_equal(pipe(REQUEST).latents, expected)

@@ -85,6 +85,44 @@ def test_what_diffusers_notes_of_alpha_in_the_file_counts(tmp_path: Path) -> Non
     np.testing.assert_allclose(read_lora(file, SHAPES)["unet"][f"{QUERY}.weight"].delta(), 3 * UP @ DOWN, rtol=1e-5)
 
 
+def test_notes_that_name_no_part_are_for_the_one_there_is(tmp_path: Path) -> None:
+    notes = {"lora_adapter_metadata": json.dumps({"r": 2, "lora_alpha": 6, "alpha_pattern": {}, "use_dora": False})}
+    file = saved(tmp_path, {f"{QUERY}.lora_A.weight": DOWN, f"{QUERY}.lora_B.weight": UP}, notes)
+    np.testing.assert_allclose(read_lora(file, SHAPES)["unet"][f"{QUERY}.weight"].delta(), 3 * UP @ DOWN, rtol=1e-5)
+
+
+def test_a_dora_by_its_notes_needs_magnitudes(tmp_path: Path) -> None:
+    notes = {"lora_adapter_metadata": json.dumps({"unet.r": 2, "unet.lora_alpha": 6, "unet.use_dora": True})}
+    file = saved(tmp_path, {f"unet.{QUERY}.lora_A.weight": DOWN, f"unet.{QUERY}.lora_B.weight": UP}, notes)
+    with pytest.raises(AdapterError, match="is a DoRA and has no magnitudes for"):
+        read_lora(file, SHAPES)
+
+
+@pytest.mark.parametrize(
+    ("layer", "key", "shape"),
+    [
+        (QUERY, "lora_magnitude_vector", (4,)),
+        (QUERY, "lora_magnitude_vector.default.weight", (4,)),
+        (QUERY, "dora_scale", (4, 1)),
+        ("down.0.conv1", "lora_magnitude_vector", (1, 4, 1, 1)),
+        ("down.0.conv1", "dora_scale", (4, 1, 1, 1)),
+    ],
+)
+def test_magnitudes_of_a_dora_are_read_as_peft_and_lycoris_write_them(
+    layer: str, key: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    down, magnitudes = numbers(2, *SHAPES["unet"][f"{layer}.weight"][1:]), np.arange(4, dtype=np.float32)
+    pair = {"lora_down.weight": down, "lora_up.weight": UP.reshape(4, 2, *(1,) * (down.ndim - 2))}
+    if key == "dora_scale":
+        names = {name: f"lora_unet_{layer.replace('.', '_')}.{name}" for name in (*pair, key)}
+    else:
+        names = {name: f"unet.{layer}.{name}".replace("lora_", "lora.", 1) for name in pair} | {
+            key: f"unet.{layer}.{key}"
+        }
+    file = saved(tmp_path, {names[name]: value for name, value in (pair | {key: magnitudes.reshape(shape)}).items()})
+    np.testing.assert_array_equal(read_lora(file, SHAPES)["unet"][f"{layer}.weight"].magnitude, magnitudes)
+
+
 def test_a_convolution_with_a_core_is_that_of_lycoris(tmp_path: Path) -> None:
     key, down, mid, up = "lora_unet_down_0_conv1", numbers(2, 6, 1, 1), numbers(2, 2, 3, 3), numbers(4, 2, 1, 1)
     file = saved(
@@ -122,7 +160,24 @@ HOSTILE: list[tuple[Mapping[str, np.ndarray] | bytes, str]] = [
         "no alpha for",
     ),
     (PAIR | {f"{Q}.lora_up.weight": numbers(*[1] * 40)}, "has 40 axes"),
-    (PAIR | {f"{Q}.dora_scale": numbers(4, 1)}, "is a DoRA"),
+    (
+        PAIR | {f"{Q}.dora_scale": numbers(1, 6)},
+        ".1, 6. for .* one for each of the layer's 4 outputs, not for each input",
+    ),
+    (PAIR | {f"{Q}.dora_scale": numbers(5, 1)}, "is a DoRA with magnitudes .5, 1. for"),
+    (PAIR | {f"{Q}.lora_magnitude_vector": np.ones(1, np.float32)}, "is a DoRA with magnitudes .1. for"),
+    (PAIR | {f"{Q}.lora_magnitude_vector": np.full(4, np.nan, np.float32)}, "NaN or infinity"),
+    (PAIR | {f"{Q}.dora_scale": UP[:, :1], f"{Q}.lora_magnitude_vector": UP[:, 0]}, "expected magnitudes once"),
+    ({f"{Q}.dora_scale": numbers(4, 1)}, "is a DoRA with dora_scale for .* expected .* LoRA's two factors"),
+    (
+        {f"{Q}.lokr_w1": numbers(2, 2), f"{Q}.lokr_w2": numbers(2, 3), f"{Q}.dora_scale": numbers(4, 1)},
+        "is a DoRA with dora_scale, lokr_w1, lokr_w2 for",
+    ),
+    (
+        PAIR
+        | {f"{Q}.dora_scale": numbers(4, 1), f"{OUT}.lora_down.weight": numbers(2, 4), f"{OUT}.lora_up.weight": UP},
+        "is a DoRA and has no magnitudes for 'down.0.attn1.to_out.0.weight'",
+    ),
     (PAIR | {f"unet.{QUERY}.lora_A.weight": DOWN}, "has 'down' of .* twice"),
     ({"lora_te2_text_model_encoder.lora_down.weight": DOWN}, "is a LoRA for Stable Diffusion XL"),
     ({"transformer.blocks.0.attn.lora_A.weight": DOWN}, "is a LoRA for a transformer"),
