@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from .adapters import read_embedding
-from .components import ADDED_WORDS, Models, TextEncoder
+from .components import ADDED_WORDS, TINY_DECODER, Models, TextEncoder, TinyDecoder
 from .detail import LargeRun, asks_for_detail
 from .engine_set import EngineSet
 from .engine_set.stamps import verify_changed
-from .engines import SHALLOW, Engine, EngineOptions, Loading, find_backend, load_engines
+from .engines import SHALLOW, Engine, EngineOptions, Loading, find_backend, load_engines, load_optional
 from .errors import AdapterError, EngineSetError, RequestError
 from .lora_models import LoraModels, Loras
 from .prompts import lora_tags
@@ -37,6 +37,10 @@ COMPLETED = Signature(
     ]
 )
 """What an editor or a notebook offers for a call."""
+NO_TINY_DECODER = (
+    "The engine set {folder} has no tiny decoder. Leave decoder at full, or export the checkpoint again with one: "
+    "`outpaint-export onnx SOURCE OUT --tiny-decoder TAESD`, where TAESD is a folder or hub id of an AutoencoderTiny."
+)
 
 
 class OutpaintPipeline:
@@ -148,7 +152,9 @@ class OutpaintPipeline:
         shallow = request.chosen_reuse.method == SHALLOW
         if shallow:
             self._open_shallow()
+        tiny = self.load_tiny_decoder() if request.decoder == "tiny" else None
         models = self._loras.models(self.models, tags, shallow=shallow)
+        models = models._replace(vae_decoder=tiny or models.vae_decoder)
         if not request.window:
             return self._run(models, request, placed)
         box = window_of(placed.plan, models.engine_set.native_size)
@@ -243,6 +249,20 @@ class OutpaintPipeline:
                 backend = self.models.unet.engine.backend
                 self.safety_checker = SafetyChecker.open(self.models.engine_set, backend, self._options)
             return self.safety_checker
+
+    def load_tiny_decoder(self) -> TinyDecoder:
+        """The set's tiny decoder, loaded by the first run that asks for it, or now, for previews of any run.
+
+        Raises:
+            RequestError: the set has none; the message has the command that makes it.
+        """
+        with self._adding:
+            if self.models.tiny_decoder is None:
+                engine_set, backend = self.models.engine_set, self.models.unet.engine.backend
+                engine = load_optional(engine_set, TINY_DECODER, backend, self._options, NO_TINY_DECODER)
+                self.models = self.models.with_engines({TINY_DECODER: engine})
+            assert self.models.tiny_decoder is not None
+            return self.models.tiny_decoder
 
     def close(self) -> None:
         """Free the engines."""

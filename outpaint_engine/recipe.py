@@ -58,6 +58,8 @@ def _parameters(request: OutpaintRequest, result: OutpaintResult, index: int) ->
         # The web UI counts the last layer as 1.
         **({"Clip skip": request.clip_skip + 1} if request.clip_skip else {}),
         **({"Whole UNet calls": whole_calls(result)} if request.chosen_reuse else {}),
+        # As the web UI names it.
+        **({"VAE Decoder": "TAESD"} if request.decoder == "tiny" else {}),
         **({"LoRAs": " ".join(f"{lora.name}:{lora.strength:g}" for lora in result.loras)} if result.loras else {}),
         "Version": f"outpaint_engine {__version__}",
     }

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .components import TinyDecoder
 from .engines import BatchingEngine, Engine, EngineOptions
 from .engines.base import EngineDecorator
 from .errors import RequestError
@@ -135,6 +136,10 @@ class SharedPipeline:
         """Load the set's safety checker now; see `OutpaintPipeline.load_safety_checker`."""
         return self._shared.load_safety_checker()
 
+    def load_tiny_decoder(self) -> TinyDecoder:
+        """Load the set's tiny decoder now; see `OutpaintPipeline.load_tiny_decoder`."""
+        return self._shared.load_tiny_decoder()
+
     def warm_up(self, side: int) -> None:
         """Run one step on grey on whatever is loaded, which also shows whether the engines work.
 
@@ -147,6 +152,9 @@ class SharedPipeline:
 
     def close(self) -> None:
         """Free the engines."""
+        loaded_since = self._shared.models.engines.keys() - self._loaded[0].models.engines.keys()
+        for part in loaded_since:
+            self._shared.models.engines[part].close()
         for pipeline in self._loaded:
             pipeline.close()
         if self._shared.safety_checker is not None:

@@ -8,7 +8,7 @@ from outpaint_engine.denoise import LEVELS, Reuse
 
 __all__ = ["Setting"]
 
-OPTIONS = ("reuse", "damping", "method", "guidance_every", "window")
+OPTIONS = ("reuse", "damping", "method", "guidance_every", "window", "decoder")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Setting:
             fields["guidance_every"] = int(given["guidance_every"])
         if "window" in given:
             fields["window"] = given["window"] == "on"
+        if "decoder" in given:
+            fields["decoder"] = given["decoder"]
         OutpaintRequest(image=None, **fields)
         return cls(text, fields)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from outpaint_engine.components import ADDED_WORDS
+from outpaint_engine.components import ADDED_WORDS, TINY_DECODER
 from outpaint_engine.engine_set import FORMAT_VERSION, MANIFEST, PARTS, Artifact, EngineSet
 from outpaint_engine.safety.checker import CONCEPTS, PREPARATION
 from outpaint_engine.safety.checker import PART as CHECKER
@@ -30,7 +30,7 @@ SAME_BOUND = 1e-4
 
 
 def adopt(folder: Path) -> EngineSet:
-    """Rewrite the graphs of a folder in all their forms, write its manifest, and open it; with its safety checker.
+    """Rewrite the graphs of a folder in all their forms, write its manifest, and open it; with its optional parts.
 
     A set of this format version whose manifest does not say which colours its latents have gets those alone.
     New files are made beside the old ones and moved in place at the end. Plans that were built from the old graphs are
@@ -68,16 +68,17 @@ def adopt(folder: Path) -> EngineSet:
 
 def _parts(folder: Path) -> tuple[str, ...]:
     """The parts that are there; a safety checker is one of them, and half of one is an error."""
+    parts = (*PARTS, *([TINY_DECODER] if (folder / TINY_DECODER).exists() else []))
     files = (f"{CHECKER}/{MODEL_FILE}", CONCEPTS, PREPARATION)
     missing = [name for name in files if not (folder / name).is_file()]
     if not (folder / CHECKER).exists():
-        return PARTS
+        return parts
     if missing:
         raise EngineSetError(
             f"The safety checker in {folder} cannot be used: {' and '.join(missing)} is missing. Remove {CHECKER} "
             "there to do without it, or export the checkpoint with it: `outpaint-export onnx SOURCE OUT`."
         )
-    return (*PARTS, CHECKER)
+    return (*parts, CHECKER)
 
 
 def _stated(known: EngineSet | None, part: str) -> Artifact | None:

@@ -14,8 +14,8 @@ from typing import Any
 import diffusers
 from safetensors.torch import save
 
-from outpaint_engine.components import ADDED_WORDS
-from outpaint_engine.engine_set import EngineSet
+from outpaint_engine.components import ADDED_WORDS, TINY_DECODER
+from outpaint_engine.engine_set import PARTS, EngineSet
 from outpaint_engine.safety.checker import CONCEPTS, PREPARATION
 from outpaint_engine.samplers import scheduler_of
 
@@ -26,6 +26,7 @@ from .graphs.modules import (
     FACTOR,
     PartGraph,
     TextEncoderGraph,
+    TinyDecoderGraph,
     UnetGraph,
     VaeDecoderGraph,
     VaeEncoderGraph,
@@ -37,6 +38,7 @@ from .parity.graphs import BOUNDS, Reference, compare, compare_shallow, compare_
 from .parity.recording import record
 from .sources.checkpoint import Sources, check_text_encoder, check_unet, check_vae
 from .sources.safety import CHECKER, check_safety_checker
+from .sources.tiny_decoder import check_tiny_decoder
 from .sources.tokenizer_files import write_tokenizer
 from .staging import staged
 
@@ -91,9 +93,9 @@ def export_parts(sources: Sources, out: Path, options: ExportOptions = ExportOpt
 
 
 def _options_of(part: str, options: ExportOptions) -> ExportOptions:
-    """One call a picture is not worth half a number's digits where a threshold decides."""
+    """One call a picture is not worth half a number's digits; and beside plans the parts of some sets run on a CPU."""
     computes_in_half = options.precision == "fp16"
-    return replace(options, precision="fp16-weights") if part == CHECKER and computes_in_half else options
+    return replace(options, precision="fp16-weights") if part not in PARTS and computes_in_half else options
 
 
 def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
@@ -117,12 +119,20 @@ def _loaders(sources: Sources) -> dict[str, Callable[[], PartGraph]]:
         check_vae(module)
         return module
 
-    loaders = {
+    loaders: dict[str, Callable[[], PartGraph]] = {
         "text_encoder": text_encoder,
         "unet": unet,
         "vae_encoder": lambda: VaeEncoderGraph(vae()),
         "vae_decoder": lambda: VaeDecoderGraph(vae()),
     }
+    if (load_tiny := sources.tiny_decoder) is not None:
+
+        def tiny_decoder() -> PartGraph:
+            module: Any = load_tiny()
+            check_tiny_decoder(module)
+            return TinyDecoderGraph(module)
+
+        loaders[TINY_DECODER] = tiny_decoder
     if (safety := sources.safety_checker) is None:
         return loaders
 
@@ -153,7 +163,7 @@ def _write_graphs(
     options.report(graph.part, "export")
     model = convert(graph, options.precision, options.opset)
     # What a LoRA may change has to be found, number by number.
-    names = None if graph.part == CHECKER else named_weights(model, graph)
+    names = named_weights(model, graph) if graph.part in PARTS else None
     return write_forms(model, folder, graph.part, names), references
 
 

@@ -39,5 +39,6 @@ GRAPHS = {
     ),
     "vae_encoder": GraphNames({"sample": PIXELS}, {"latent_parameters": ENCODED}),
     "vae_decoder": GraphNames({"latent_sample": LATENTS}, {"sample": DECODED}),
+    "tiny_decoder": GraphNames({"latent_sample": LATENTS}, {"sample": DECODED}),
     "safety_checker": GraphNames({"clip_input": ROWS}, {"image_embeds": ROWS}),
 }

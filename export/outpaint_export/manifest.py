@@ -17,6 +17,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from outpaint_engine.components import TINY_DECODER
 from outpaint_engine.engine_set import (
     FORMAT_VERSION,
     MANIFEST,
@@ -166,7 +167,7 @@ def check_graph(folder: Path, part: str, channels: int) -> None:
 def _config_files(folder: Path) -> list[str]:
     """The files beside the graphs that belong to the set, relative to `folder`."""
     optional = ["model_index.json", *(f"tokenizer/{name}" for name in TOKENIZER_FILES)]
-    optional += [f"{part}/{name}" for part in (*PARTS, CHECKER) for name in ("config.json", WEIGHT_MAP)]
+    optional += [f"{part}/{name}" for part in (*PARTS, CHECKER, TINY_DECODER) for name in ("config.json", WEIGHT_MAP)]
     optional += [CONCEPTS, PREPARATION]
     found = [FILES[1], *(relative for relative in optional if (folder / relative).exists())]
     if not {"tokenizer/tokenizer.json", "tokenizer/vocab.json"} & set(found):

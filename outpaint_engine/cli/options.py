@@ -12,7 +12,7 @@ from ..engines.base import PRECISIONS
 from ..errors import RequestError
 from ..images.credentials import ALGORITHMS, Credentials
 from ..images.credentials import MIME as SIGNED
-from ..request import SAFETY, Detail
+from ..request import DECODERS, SAFETY, Detail
 
 __all__ = [
     "credentials_of",
@@ -208,6 +208,13 @@ def _sampler_options(command: Command) -> Command:
         click.option("--num-images", type=int, default=1, show_default=True, help="Seeds count up from --seed."),
         click.option("--infill", default="auto", show_default=True, help="auto, edge, noise or grey."),
         click.option("--color-match/--no-color-match", default=True, help="Match colours at the seam. [on]"),
+        click.option(
+            "--decoder",
+            type=click.Choice(DECODERS),
+            default="full",
+            show_default=True,
+            help="tiny: the engine set's tiny decoder makes the picture, sooner. See docs/speed.md.",
+        ),
         click.option(
             "--safety",
             type=click.Choice(SAFETY),

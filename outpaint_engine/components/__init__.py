@@ -3,6 +3,17 @@
 from .models import Models
 from .text_encoder import ADDED_WORDS, TextEncoder
 from .unet import ShallowUnet, Unet
-from .vae import Posterior, VaeDecoder, VaeEncoder
+from .vae import TINY_DECODER, Posterior, TinyDecoder, VaeDecoder, VaeEncoder
 
-__all__ = ["ADDED_WORDS", "Models", "Posterior", "ShallowUnet", "TextEncoder", "Unet", "VaeDecoder", "VaeEncoder"]
+__all__ = [
+    "ADDED_WORDS",
+    "TINY_DECODER",
+    "Models",
+    "Posterior",
+    "ShallowUnet",
+    "TextEncoder",
+    "TinyDecoder",
+    "Unet",
+    "VaeDecoder",
+    "VaeEncoder",
+]

@@ -1,6 +1,8 @@
 """What the parts have in common: an engine, and names and element types of what it takes and gives."""
 
 from collections.abc import Mapping
+from copy import copy
+from typing import Self
 
 import numpy as np
 
@@ -26,6 +28,12 @@ class Component:
                 f"this one takes {', '.join(engine.inputs)} and gives {', '.join(engine.outputs)}."
             )
         self.engine = engine
+
+    def on(self, engine: Engine) -> Self:
+        """The same on another engine, which takes and gives the same."""
+        other = copy(self)
+        other.engine = engine
+        return other
 
     def _spec(self, name: str) -> TensorSpec:
         return self.engine.inputs[name]

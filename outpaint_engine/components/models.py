@@ -2,27 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from ..adapters import UsedLora
 from ..engine_set import EngineSet
 from ..engines.base import Engine
 from ..engines.wrapping import WrappingEngine
 from ..prompts import Prompts
+from .component import Component
 from .text_encoder import TextEncoder
 from .unet import ShallowUnet, Unet
-from .vae import VaeDecoder, VaeEncoder
+from .vae import TINY_DECODER, TinyDecoder, VaeDecoder, VaeEncoder
 
 __all__ = ["Models"]
 
 DENOISED, DECODED, ENCODED = 4, 16, 64
 """How far a picture that wraps is continued for UNet, decoder (latents) and encoder (pixels)."""
+Part = TypeVar("Part", bound=Component)
 
 
 class Models(NamedTuple):
-    """An opened engine set: its facts, its tokenizer, its four loaded parts and the UNet's shallow one.
+    """An opened engine set: its facts, its tokenizer, its four loaded parts.
 
-    `loras` are merged into them.
+    The UNet's shallow one and the tiny decoder are loaded when they are asked for. `loras` are merged into them.
     """
 
     engine_set: EngineSet
@@ -33,18 +35,22 @@ class Models(NamedTuple):
     vae_decoder: VaeDecoder
     shallow: ShallowUnet | None = None
     loras: tuple[UsedLora, ...] = ()
+    tiny_decoder: TinyDecoder | None = None
 
     def wrapping(self, wrap: str) -> "Models":
         """The same for one run of pictures that go on at their other side, in the directions `wrap`."""
         if not wrap:
             return self
-        scale, decoding = self.engine_set.latent_scale, WrappingEngine(self.vae_decoder.engine, wrap, DECODED)
-        shallow = self.shallow and ShallowUnet(WrappingEngine(self.shallow.engine, wrap, DENOISED, turning=True))
+
+        def around(part: Part, margin: int, turning: bool = False) -> Part:
+            return part.on(WrappingEngine(part.engine, wrap, margin, turning))
+
         return self._replace(
-            unet=Unet(WrappingEngine(self.unet.engine, wrap, DENOISED, turning=True)),
-            shallow=shallow,
-            vae_encoder=VaeEncoder(WrappingEngine(self.vae_encoder.engine, wrap, ENCODED), scale),
-            vae_decoder=VaeDecoder(decoding, scale),
+            unet=around(self.unet, DENOISED, turning=True),
+            shallow=self.shallow and around(self.shallow, DENOISED, turning=True),
+            vae_encoder=around(self.vae_encoder, ENCODED),
+            vae_decoder=around(self.vae_decoder, DECODED),
+            tiny_decoder=self.tiny_decoder and around(self.tiny_decoder, DECODED),
         )
 
     def guided_by(self, scale: float) -> "Models":
@@ -66,8 +72,8 @@ class Models(NamedTuple):
     @property
     def engines(self) -> dict[str, Engine]:
         """The engine of each part, by its name."""
-        components = (self.text_encoder, self.unet, self.vae_encoder, self.vae_decoder, self.shallow)
-        return {component.part: component.engine for component in components if component is not None}
+        parts = (self.text_encoder, self.unet, self.vae_encoder, self.vae_decoder, self.shallow, self.tiny_decoder)
+        return {component.part: component.engine for component in parts if component is not None}
 
     @property
     def has_shallow(self) -> bool:
@@ -86,5 +92,6 @@ def _components(engines: Mapping[str, Engine], scale: float) -> dict[str, Any]:
         "shallow": ShallowUnet,
         "vae_encoder": partial(VaeEncoder, scale=scale),
         "vae_decoder": partial(VaeDecoder, scale=scale),
+        TINY_DECODER: TinyDecoder,
     }
     return {part: makers[part](engine) for part, engine in engines.items()}

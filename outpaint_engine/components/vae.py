@@ -8,7 +8,9 @@ from ..engines.base import Engine
 from ..tensors import Array
 from .component import Component
 
-__all__ = ["Posterior", "VaeDecoder", "VaeEncoder"]
+__all__ = ["TINY_DECODER", "Posterior", "TinyDecoder", "VaeDecoder", "VaeEncoder"]
+
+TINY_DECODER = "tiny_decoder"
 
 
 class Posterior(NamedTuple):
@@ -49,3 +51,12 @@ class VaeDecoder(Component):
     def decode(self, latents: Array) -> Array:
         """Pixels (B, 3, 8h, 8w) of latents (B, 4, h, w)."""
         return self._finite(self._run(latent_sample=latents / self._scale))
+
+
+class TinyDecoder(VaeDecoder):
+    """The same by the set's tiny decoder (TAESD), whose graph takes latents as they are scaled."""
+
+    part = TINY_DECODER
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine, 1.0)

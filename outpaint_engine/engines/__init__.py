@@ -9,7 +9,7 @@ from .batching import BatchingEngine
 from .bound_calls import BoundCalls
 from .cuda_runtime import compute_capability
 from .function import FunctionEngine
-from .table import BACKENDS, find_backend, load_engines
+from .table import BACKENDS, find_backend, load_engines, load_optional
 from .tensorrt import FLAVOURS, Flavour, collected_messages
 from .tensorrt_engine import Profile
 
@@ -32,4 +32,5 @@ __all__ = [
     "compute_capability",
     "find_backend",
     "load_engines",
+    "load_optional",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ..engine_set import PARTS, EngineSet
-from ..errors import BackendUnavailable, EngineSetError
+from ..errors import BackendUnavailable, EngineSetError, RequestError
 from ..tensors import Shapes
 from .base import Backend, Engine, EngineOptions, Loading, Probe
 from .cuda import CudaBackend
@@ -14,7 +14,7 @@ from .openvino import OpenVinoBackend
 from .ort_tensorrt import OrtTensorRTBackend
 from .tensorrt import FLAVOURS, TensorRTBackend
 
-__all__ = ["BACKENDS", "SHORT_NAMES", "find_backend", "load_engines"]
+__all__ = ["BACKENDS", "SHORT_NAMES", "find_backend", "load_engines", "load_optional"]
 
 BACKENDS: tuple[Backend, ...] = (
     *map(TensorRTBackend, FLAVOURS),
@@ -25,6 +25,7 @@ BACKENDS: tuple[Backend, ...] = (
 )
 """Fastest first: the order in which "auto" tries them."""
 SHORT_NAMES = {"cpu": "ort-cpu", "cuda": "ort-cuda"}
+ON_ANY_MACHINE = "ort-cpu"
 
 
 def find_backend(device: str) -> Backend:
@@ -73,6 +74,23 @@ def load_engines(
         _warn(passed_over, backend)
         return engines
     raise BackendUnavailable(_nothing_works(candidates, options))
+
+
+def load_optional(engine_set: EngineSet, part: str, device: str, options: EngineOptions, lacking: str) -> Engine:
+    """The engine of a part that a set may lack; beside plans, which such parts have none of, on `ort-cpu`.
+
+    Raises:
+        RequestError: the set lacks it; `lacking` says what to do about that.
+        EngineSetError: the graph cannot be loaded.
+        BackendUnavailable: the backend cannot be used here.
+    """
+    formats = {each.format for each in engine_set.artifacts if each.part == part}
+    if not formats:
+        raise RequestError(lacking.format(folder=engine_set.folder))
+    backend = find_backend(device)
+    if backend.format not in formats:
+        backend, options = find_backend(ON_ANY_MACHINE), EngineOptions(threads=options.threads)
+    return backend.load(Loading(engine_set, part, options))
 
 
 def _load(

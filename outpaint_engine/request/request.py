@@ -20,8 +20,9 @@ from .checks import check_canvas_side, check_interval, check_number, check_one_o
 from .detail import MAX_STRAIGHT_SIDE, Detail
 from .keywords import check_names
 
-__all__ = ["MAX_SEED", "SAFETY", "SPEEDS", "OutpaintRequest", "all_names"]
+__all__ = ["DECODERS", "MAX_SEED", "SAFETY", "SPEEDS", "OutpaintRequest", "all_names"]
 
+DECODERS = ("full", "tiny")
 SAFETY = ("off", "flag", "refuse")
 MAX_CANVAS = 200_000_000
 MAX_SEED = 2**63 - 1
@@ -105,6 +106,8 @@ class OutpaintRequest:
     # The canvas before and after the model.
     infill: str = "auto"
     color_match: bool = True
+    decoder: str = "full"
+    """What makes the picture of the latents: the VAE's decoder ("full"), or the engine set's "tiny" one, sooner."""
     safety: str = "off"
     """Whether the engine set's safety checker looks at what was painted: not ("off"), to "flag" it in the result, or to
     "refuse" it."""
@@ -197,6 +200,7 @@ class OutpaintRequest:
         check_whole("num_images", self.num_images, 1, 64)
         check_whole("seed + num_images - 1", self.seed + self.num_images - 1, -1, MAX_SEED)
         check_one_of("infill", self.infill, ("auto", *INFILLS))
+        check_one_of("decoder", self.decoder, DECODERS)
         check_one_of("safety", self.safety, SAFETY)
 
     @property

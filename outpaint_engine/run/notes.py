@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from ..adapters import UsedLora
-from ..components import Unet
+from ..components import TINY_DECODER, Unet, VaeDecoder
 from ..engine_set import EngineSet
 from ..errors import RequestError
 from ..request import OutpaintRequest
 from ..samplers import Walk
 
-__all__ = ["distilled_notes", "lora_notes", "size_notes", "timestep_notes", "weight_notes"]
+__all__ = ["decoder_notes", "distilled_notes", "lora_notes", "size_notes", "timestep_notes", "weight_notes"]
 
 
 def weight_notes(engine_set: EngineSet) -> list[str]:
@@ -24,6 +24,16 @@ def weight_notes(engine_set: EngineSet) -> list[str]:
 def lora_notes(loras: Sequence[UsedLora]) -> list[str]:
     """What is merged into the model, which nothing else in the picture says."""
     return ["LoRAs: " + ", ".join(f"{lora.name} at {lora.strength:g}" for lora in loras) + "."] if loras else []
+
+
+def decoder_notes(decoder: VaeDecoder) -> list[str]:
+    """What a tiny decoder makes of latents is near what the VAE's makes, and beside plans it is on another device."""
+    if decoder.part != TINY_DECODER:
+        return []
+    return [
+        f"decoder: the engine set's tiny one, on {decoder.engine.backend}, makes the picture of the latents, so it "
+        "differs from an exact run's. See docs/speed.md."
+    ]
 
 
 def distilled_notes(request: OutpaintRequest, unet: Unet) -> list[str]:

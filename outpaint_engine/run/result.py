@@ -3,14 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..adapters import UsedLora
 from ..canvas import CanvasPlan, QualityReport
-from ..components import VaeDecoder
-from ..errors import OutpaintError
+from ..components import TinyDecoder, VaeDecoder
+from ..errors import OutpaintError, RequestError
 from ..images import to_image
 from ..on_device import DeviceStep
 from ..safety import SafetyReport
@@ -72,13 +72,18 @@ class Progress:
     colours: tuple[tuple[float, ...], ...] = ()
     """Of latents, as the engine set's manifest says them."""
 
-    def preview(self, index: int = 0, *, decoded: bool = False) -> "Image":
+    tiny: TinyDecoder | None = None
+    """The engine set's tiny decoder, where it was loaded when the run began."""
+
+    def preview(self, index: int = 0, *, decoded: bool | Literal["tiny"] = False) -> "Image":
         """The `index`th of `pictures` as the model sees it now, at the size of the canvas; or `shown`.
 
         Each latent in its colour, which costs next to nothing, where the engine set says their colours. `decoded`, and
-        where it does not, by one call of the VAE decoder.
+        where it does not, by one call of the decoder that the run's picture is made by; "tiny" by one of the tiny
+        decoder, which `OutpaintPipeline.load_tiny_decoder` loads before the run.
 
         Raises:
+            RequestError: the tiny decoder was not loaded.
             OutpaintError: the run has gone on, and on its device this step's latents are no longer there.
         """
         if self.shown is not None:
@@ -86,7 +91,12 @@ class Progress:
         x0 = self.sampled.x0[index : index + 1]
         if self.colours and not decoded:
             return coloured(x0[0], self.colours)
-        return to_image(to_levels(self.decoder.decode(x0)).round().astype(np.uint8))
+        decoder = self.tiny if decoded == "tiny" else self.decoder
+        if decoder is None:
+            raise RequestError(
+                "The tiny decoder was not loaded: call load_tiny_decoder() of the pipeline before the run."
+            )
+        return to_image(to_levels(decoder.decode(x0)).round().astype(np.uint8))
 
 
 class OutpaintRun(ABC):

@@ -21,7 +21,7 @@ from ..schedule import NoiseSchedule, notes_on
 from ..shapes import Bucket
 from ..tensors import Array
 from ..timing import Timings
-from .notes import distilled_notes, lora_notes, size_notes, timestep_notes, weight_notes
+from .notes import decoder_notes, distilled_notes, lora_notes, size_notes, timestep_notes, weight_notes
 from .place import Placed
 from .result import OutpaintResult, OutpaintRun, Progress, to_levels
 from .start import Start, Starter
@@ -78,6 +78,7 @@ class StraightRun(OutpaintRun):
             *distilled_notes(request, models.unet),
             *self._texts.notes,
             *lora_notes(models.loras),
+            *decoder_notes(self._models.vae_decoder),
         )
         self._timings = Timings()
 
@@ -103,8 +104,10 @@ class StraightRun(OutpaintRun):
             start = starter.start([seeds[index] for index in pictures], self._walk, self._predict())
             for step in self._sample(start, cond, uncond):
                 number, total = done * calls + step.number + 1, len(batches) * calls
-                colours = self._models.engine_set.latent_colours
-                yield Progress(number, total, step, self._models.vae_decoder, pictures, colours=colours)
+                models, colours = self._models, self._models.engine_set.latent_colours
+                yield Progress(
+                    number, total, step, models.vae_decoder, pictures, colours=colours, tiny=models.tiny_decoder
+                )
             latents.extend(step.x[row : row + 1] for row in range(len(pictures)))
         self._result = self._finished(seeds, latents)
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..engine_set import EngineSet, regular_file
 from ..engine_set.files import REMEDY, read_json
-from ..engines import Engine, EngineOptions, Loading, find_backend
-from ..errors import EngineSetError, NumericalError, RequestError
+from ..engines import Engine, EngineOptions, load_optional
+from ..errors import EngineSetError, NumericalError
 from ..tensors import Array
 from .concepts import Concepts, SafetyReport
 from .preparing import Preparation
@@ -20,7 +20,6 @@ __all__ = ["CONCEPTS", "PART", "PREPARATION", "SafetyChecker"]
 
 PART = "safety_checker"
 CONCEPTS, PREPARATION = f"{PART}/concepts.safetensors", "feature_extractor/preprocessor_config.json"
-ON_ANY_MACHINE = "ort-cpu"
 LACKING = (
     "The engine set {folder} has no safety checker. Leave safety off, or export the checkpoint again with one: "
     "`outpaint-export onnx SOURCE OUT --safety-checker CHECKPOINT`, where CHECKPOINT is a folder or "
@@ -44,14 +43,8 @@ class SafetyChecker:
             EngineSetError: its files are damaged.
             BackendUnavailable: the backend cannot be used here.
         """
-        formats = {each.format for each in engine_set.artifacts if each.part == PART}
-        if not formats:
-            raise RequestError(LACKING.format(folder=engine_set.folder))
-        preparation, concepts = _read(engine_set.folder)
-        chosen = find_backend(backend)
-        if chosen.format not in formats:
-            chosen, options = find_backend(ON_ANY_MACHINE), EngineOptions(threads=options.threads)
-        return cls(chosen.load(Loading(engine_set, PART, options)), preparation, concepts)
+        engine = load_optional(engine_set, PART, backend, options, LACKING)
+        return cls(engine, *_read(engine_set.folder))
 
     def check(self, image: "Image") -> SafetyReport:
         """Judge a picture by the squares that cover it; one call of the engine a square.

@@ -49,6 +49,8 @@ class Configuration(BaseModel):
     steps_default: Whole = 25
     reuse: Literal["off", "careful", "fast"] = "off"
     """Steps in which the UNet is not run whole, for samplers that survive it; the others run as they are."""
+    decoder: Literal["full", "tiny"] = "full"
+    """What makes the picture of the latents: the VAE's decoder, or the engine set's tiny one, sooner."""
     scale: Numbers = (0.1, 10.0)
     strength: Numbers = (0.1, 1.0)
     guidance_scale: Numbers = (0.1, 25.0)

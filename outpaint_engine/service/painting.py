@@ -88,8 +88,10 @@ def painter_of(configuration: Configuration, model: SharedPipeline, standing_sti
     """The painter that a configuration asks for.
 
     Raises:
-        RequestError: the engine set has no safety checker, or the certificate's files cannot be used.
+        RequestError: the engine set has no safety checker or tiny decoder, or the certificate's files cannot be used.
     """
+    if configuration.decoder == "tiny":
+        model.load_tiny_decoder()
     credentials = None
     if configuration.sign_certificate:
         pair = configuration.sign_certificate, configuration.sign_key

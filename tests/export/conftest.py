@@ -40,22 +40,31 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def inpainting_set(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An AutoencoderTiny with random weights, as diffusers saves it; not to be changed."""
+    from .tiny_models import save_tiny_autoencoder
+
+    return save_tiny_autoencoder(tmp_path_factory.mktemp("taesd"))
+
+
+@pytest.fixture(scope="session")
+def inpainting_set(checkpoint: Path, tiny_autoencoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 9-channel checkpoint, exported with float32 weights by the command line; not to be changed."""
     from outpaint_export.commands.cli import main
 
     out = tmp_path_factory.mktemp("sets") / "inpainting"
-    assert main(["onnx", str(checkpoint), str(out)]) == 0
+    assert main(["onnx", str(checkpoint), str(out), "--tiny-decoder", str(tiny_autoencoder)]) == 0
     return out
 
 
 @pytest.fixture(scope="session")
-def half_set(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def half_set(checkpoint: Path, tiny_autoencoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 9-channel checkpoint, exported to compute in float16; not to be changed."""
     from outpaint_export.commands.cli import main
 
     out = tmp_path_factory.mktemp("sets") / "half"
-    assert main(["onnx", str(checkpoint), str(out), "--precision", "fp16"]) == 0
+    more = ["--precision", "fp16", "--tiny-decoder", str(tiny_autoencoder)]
+    assert main(["onnx", str(checkpoint), str(out), *more]) == 0
     return out
 
 

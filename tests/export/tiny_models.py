@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from outpaint_export.sources import sd15
 from outpaint_export.sources.checkpoint import Origin, Sources
 from outpaint_export.sources.synthetic import ARCHITECTURES
@@ -75,4 +75,16 @@ def save_checkpoint(in_channels: int, folder: Path) -> Path:
     tokenizer_files(folder / "tokenizer")
     (folder / "scheduler").mkdir()
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler()), encoding="utf-8")
+    return folder
+
+
+def save_tiny_autoencoder(folder: Path, **changes: Any) -> Path:
+    """TAESD with few channels and random weights as a folder of its own; returns it. Its own scaling is not 1."""
+    torch.manual_seed(4)
+    few = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4, "scaling_factor": 0.8}
+    autoencoder = AutoencoderTiny(**{**few, "num_decoder_blocks": (2, 1, 1, 1), **changes})
+    with torch.no_grad():
+        for weight in autoencoder.parameters():
+            weight.mul_(1.5)
+    autoencoder.save_pretrained(folder)
     return folder

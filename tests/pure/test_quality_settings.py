@@ -22,6 +22,7 @@ from outpaint_engine.denoise import Reuse  # noqa: E402
         ("DDIM:25:reuse=fast:damping=0", {"reuse": Reuse(3, 0.0)}),
         ("DDIM:25:reuse=2:damping=0:method=shallow", {"reuse": Reuse(2, 0.0, "shallow")}),
         ("DDIM:25:guidance_every=2", {"guidance_every": 2}),
+        ("DDIM:25:decoder=tiny", {"decoder": "tiny"}),
     ],
 )
 def test_a_setting_is_one_word_and_knows_its_exact_run(text: str, fields: dict[str, Any]) -> None:

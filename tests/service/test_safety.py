@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from outpaint_engine import RequestError, SharedPipeline
-from outpaint_engine.service.painting import Painter
+from outpaint_engine.service.configuration import Configuration
+from outpaint_engine.service.painting import Painter, painter_of
 
 from ..conftest import toy_pipeline
 from ..toy_checker import toy_checker
@@ -63,6 +64,8 @@ def test_nothing_is_said_where_nobody_looked(serve: Serve, body: dict[str, Any])
     assert "x-safety-flagged" not in answer.headers
 
 
-def test_a_service_whose_engine_set_has_no_checker_does_not_start() -> None:
+def test_a_service_whose_engine_set_lacks_what_the_configuration_asks_for_does_not_start() -> None:
     with pytest.raises(RequestError, match="has no safety checker"):
         Painter(SharedPipeline(toy_pipeline()), safety="flag")
+    with pytest.raises(RequestError, match="has no tiny decoder"):
+        painter_of(Configuration(decoder="tiny"), SharedPipeline(toy_pipeline()))

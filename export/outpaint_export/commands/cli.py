@@ -64,6 +64,7 @@ def commands() -> None:
     metavar="own|none|SOURCE",
     help="The checkpoint's, where it has one; none; or that of another folder or hub id.",
 )
+@click.option("--tiny-decoder", metavar="SOURCE", help="Add TAESD: the folder or hub id of an AutoencoderTiny.")
 @QUICK
 @click.option("--overwrite", is_flag=True, help="Replace the engine set at OUT.")
 def onnx_command(source: str, out: Path, **given: Any) -> None:
@@ -76,6 +77,7 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
     from ..sources.adapted import with_loras
     from ..sources.opening import open_source, silence_libraries
     from ..sources.safety import open_safety_checker
+    from ..sources.tiny_decoder import open_tiny_decoder
 
     silence_libraries()
     loras = [_lora(text) for text in given["lora"]]
@@ -84,7 +86,9 @@ def onnx_command(source: str, out: Path, **given: Any) -> None:
         if loras:
             sources = with_loras(sources, loras)
         safety_checker = open_safety_checker(given["safety_checker"], source, given["revision"])
-        sources = dataclasses.replace(sources, safety_checker=safety_checker)
+        tiny = given["tiny_decoder"]
+        tiny_decoder = open_tiny_decoder(tiny) if tiny else None
+        sources = dataclasses.replace(sources, safety_checker=safety_checker, tiny_decoder=tiny_decoder)
         options = ExportOptions(given["precision"], given["opset"], given["overwrite"], report, given["quick"])
         engines = export_parts(sources, out, options)
     summarise(engines)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
@@ -21,6 +21,7 @@ __all__ = [
     "LOCAL_KEYS",
     "PartGraph",
     "TextEncoderGraph",
+    "TinyDecoderGraph",
     "UnetGraph",
     "VaeDecoderGraph",
     "VaeEncoderGraph",
@@ -237,7 +238,7 @@ class VaeDecoderGraph(PartGraph):
     part = "vae_decoder"
     used = ("vae.decoder.", "vae.post_quant_conv.")
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    def __init__(self, vae: AutoencoderKL | AutoencoderTiny) -> None:
         super().__init__()
         self.vae = vae
 
@@ -260,11 +261,22 @@ class VaeDecoderGraph(PartGraph):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The AutoencoderKL's configuration."""
+        """The autoencoder's configuration."""
         return _configuration(self.vae)
 
 
-def _configuration(module: UNet2DConditionModel | AutoencoderKL) -> dict[str, Any]:
+class TinyDecoderGraph(VaeDecoderGraph):
+    """`latent_sample` (batch, 4, h, w), scaled -> `sample` (batch, 3, H, W), about [-1, 1], by an AutoencoderTiny."""
+
+    part = "tiny_decoder"
+    used = ("vae.decoder.",)
+
+    def forward(self, latent_sample: Tensor) -> Tensor:
+        """Pictures of a batch of latents, of which diffusers' pipelines take the autoencoder's own scaling first."""
+        return super().forward(latent_sample / self.vae.config["scaling_factor"])
+
+
+def _configuration(module: UNet2DConditionModel | AutoencoderKL | AutoencoderTiny) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(module.to_json_string())
     return {key: value for key, value in content.items() if key not in LOCAL_KEYS}
 

@@ -60,7 +60,8 @@ class Sources:
 
     A function is called once for each graph that is made of its module (twice for the VAE) and its result is
     dropped before the next one is called, so a checkpoint larger than memory allows at once can be exported.
-    Modules are used in float32 and in eval mode. `safety_checker` is None where the set is to have none.
+    Modules are used in float32 and in eval mode. `safety_checker` and `tiny_decoder` are None where the set is to have
+    none.
     """
 
     text_encoder: Callable[[], nn.Module]
@@ -70,6 +71,7 @@ class Sources:
     tokenizer: CLIPTokenizer
     origin: Origin
     safety_checker: SafetySource | None = None
+    tiny_decoder: Callable[[], nn.Module] | None = None
 
     @classmethod
     def of_modules(

@@ -1,7 +1,7 @@
 """Fetches a checkpoint from the Hugging Face hub: only the files an export needs, safetensors only, one revision."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -62,18 +62,17 @@ def needed_files(name: str, files: Iterable[str], parts: Parts = PARTS, beside: 
     Nothing at all of parts that it may lack, where it has none of them.
     """
     there = set(files)
-    wanted = [file for file in (*beside, *(f"{part}/config.json" for part in parts)) if file in there]
+    wanted = [file for file in (*beside, *(str(PurePosixPath(part, "config.json")) for part in parts)) if file in there]
     if parts is not PARTS and len(wanted) < len(beside) + len(parts):
         return []
     for part, (weights, _, _) in parts.items():
-        variants = stored_variants(
-            [file.removeprefix(f"{part}/") for file in there if file.startswith(f"{part}/")], weights
-        )
+        inside = {path.name: str(path) for path in map(PurePosixPath, there) if path.parent == PurePosixPath(part)}
+        variants = stored_variants(inside, weights)
         if not variants:
-            if any(file.startswith(f"{part}/") and file.endswith(PICKLES) for file in there):
+            if any(file.endswith(PICKLES) for file in inside):
                 raise SourceError(PICKLE_REFUSED.format(f"{name} ({part})"))
             raise SourceError(f"{name} has no {part}/{weights}.safetensors. Give a Stable Diffusion 1.5 checkpoint.")
-        wanted += [f"{part}/{file}" for file in variants[chosen_variant(f"{name} ({part})", variants)]]
+        wanted += [inside[file] for file in variants[chosen_variant(f"{name} ({part})", variants)]]
     return wanted
 
 

@@ -12,7 +12,7 @@ from .folders import PICKLE_REFUSED, PICKLES, open_folder
 from .hub import fetch
 from .one_file import open_checkpoint
 
-__all__ = ["open_source", "silence_libraries"]
+__all__ = ["HUB_ID", "open_source", "silence_libraries"]
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

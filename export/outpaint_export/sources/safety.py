@@ -1,6 +1,5 @@
 """Finds the safety checker that a set is to have: the checkpoint's own, another one's, or none."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,14 @@ from outpaint_engine.safety.concepts import TENSORS
 
 from ..errors import SourceError
 from .checkpoint import SafetySource
-from .folders import load_module, read_json, variant_of
-from .hub import fetch
+from .folders import read_json
+from .optional import optional_folder, optional_module
 
 __all__ = ["CHECKER", "check_safety_checker", "open_safety_checker"]
 
 CHECKER = "safety_checker"
 PARTS = {CHECKER: ("model", "model_type", "clip")}
 """As `folders.PARTS`."""
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 COLOURS = 3
 LEAVE_OUT = "To export without it: `--safety-checker none`."
 
@@ -36,12 +34,7 @@ def open_safety_checker(chosen: str, source: str, revision: str | None = None) -
     if chosen == "none" or (chosen == "own" and Path(source).is_file()):
         return None
     named, at = (source, revision) if chosen == "own" else (chosen, None)
-    if Path(named).is_dir():
-        folder = Path(named)
-    elif HUB_ID.fullmatch(named):
-        folder, _ = fetch(named, at, parts=PARTS, beside=(PREPARATION,))
-    else:
-        raise SourceError(f"There is no folder {named!r}, and it is not a hub id such as owner/name. {LEAVE_OUT}")
+    folder = optional_folder(named, at, PARTS, (PREPARATION,), LEAVE_OUT)
     if not ((folder / CHECKER / "config.json").is_file() and (folder / PREPARATION).is_file()):
         if chosen == "own":
             return None
@@ -49,13 +42,8 @@ def open_safety_checker(chosen: str, source: str, revision: str | None = None) -
             f"{named} has no safety checker with its feature extractor: expected {CHECKER}/ and {PREPARATION}. Give "
             "the diffusers folder or the hub id of a checkpoint that has them."
         )
-    try:
-        variant = variant_of(folder, CHECKER, PARTS)
-    except SourceError as error:
-        raise SourceError(f"{error} {LEAVE_OUT}") from error
-    return SafetySource(
-        lambda: load_module(StableDiffusionSafetyChecker, folder / CHECKER, variant), read_json(folder / PREPARATION)
-    )
+    load = optional_module(StableDiffusionSafetyChecker, folder, PARTS, LEAVE_OUT)
+    return SafetySource(load, read_json(folder / PREPARATION))
 
 
 def check_safety_checker(module: StableDiffusionSafetyChecker, preparation: Mapping[str, Any]) -> None:

@@ -55,7 +55,7 @@ def settings(limits: Configuration, **chosen: Any) -> dict[str, Any]:
 
 
 def settled(limits: Configuration, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with a seed and with the configured reuse, their LoRAs compared with those that are allowed.
+    """The fields with a seed and the configured reuse and decoder, their LoRAs compared with those that are allowed.
 
     Raises:
         InputRefused: a LoRA is not allowed, or its strength is no number.
@@ -67,6 +67,8 @@ def settled(limits: Configuration, fields: dict[str, Any]) -> dict[str, Any]:
     sampler = find_scheduler(fields["scheduler"])
     if limits.reuse != "off" and sampler is not None and follows(sampler):
         fields["reuse"] = limits.reuse
+    if limits.decoder != "full":
+        fields["decoder"] = limits.decoder
     return fields
 
 

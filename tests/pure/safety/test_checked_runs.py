@@ -10,6 +10,7 @@ from PIL import Image
 from outpaint_engine import EngineOptions, EngineSet, FunctionEngine, OutpaintPipeline, RequestError, SafetyError
 from outpaint_engine.components import VaeDecoder
 from outpaint_engine.engine_set import Artifact
+from outpaint_engine.engines import table
 from outpaint_engine.safety import SafetyChecker, checker
 
 from ...conftest import toy_pipeline
@@ -99,7 +100,7 @@ def test_special_care_makes_the_rest_stricter() -> None:
 
 def test_beside_plans_it_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(checker, "find_backend", lambda name: asked.append(name) or _Backend(name))
+    monkeypatch.setattr(table, "find_backend", lambda name: asked.append(name) or _Backend(name))
     monkeypatch.setattr(checker, "_read", lambda _: (toy_checker().preparation, toy_checker().concepts))
     opened = toy_pipeline().models.engine_set
     artifact = {"part": "safety_checker", "format": "onnx", "file": "x", "precision": "fp32"}

@@ -63,6 +63,11 @@ def test_reuse_by_configuration_is_for_samplers_that_survive_it(
     assert order(body | {"scheduler": scheduler}, careful).request().reuse == reuse
 
 
+def test_the_decoder_is_the_configurations(body: dict[str, Any]) -> None:
+    for decoder in ("full", "tiny"):
+        assert order(body | {"decoder": "other"}, Configuration(decoder=decoder)).request().decoder == decoder
+
+
 def test_what_the_printed_client_sends_is_taken(body: dict[str, Any]) -> None:
     """Segmind's page: `negative_prompt: "NONE"` and the camel-cased field of its TypeScript client, ignored."""
     extra = {"negative_prompt": "NONE", "negativePrompt": "x", "img_width": 1024, "img_height": 768}
