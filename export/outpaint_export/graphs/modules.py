@@ -236,7 +236,7 @@ class VaeDecoderGraph(PartGraph):
     """`latent_sample` (batch, 4, h, w), not scaled -> `sample` (batch, 3, H, W), about [-1, 1]."""
 
     part = "vae_decoder"
-    used = ("vae.decoder.", "vae.post_quant_conv.")
+    used: ClassVar[tuple[str, ...]] = ("vae.decoder.", "vae.post_quant_conv.")
 
     def __init__(self, vae: AutoencoderKL | AutoencoderTiny) -> None:
         super().__init__()
