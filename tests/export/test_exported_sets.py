@@ -50,7 +50,7 @@ def test_the_runtime_opens_the_set_and_reads_its_facts(
     assert engines.prediction_type == "epsilon"
     assert engines.scheduler["steps_offset"] == 1
     parts = [artifact.part for artifact in engines.artifacts if artifact.file.endswith("/model.onnx")]
-    assert parts == [*PARTS, *(["safety_checker"] if name != "plain_set" else [])]
+    assert parts == [*PARTS, *(["tiny_decoder", "safety_checker"] if name != "plain_set" else [])]
     assert engines.graphs("unet") == {"model", "shallow"}
 
 
