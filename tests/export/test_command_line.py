@@ -18,6 +18,7 @@ from outpaint_engine.engine_set.weights import read_weight, stored_weights
 
 pytestmark = pytest.mark.export
 VERSION_1 = Path(__file__).parents[1] / "goldens" / "tiny-4"
+OPTIONAL = ("safety_checker", "tiny_decoder")
 
 
 @pytest.fixture
@@ -26,7 +27,8 @@ def optimum_folder(inpainting_set: Path, tmp_path: Path) -> Path:
     folder = Path(shutil.copytree(inpainting_set, tmp_path / "optimum"))
     (folder / MANIFEST).unlink()
     # Which Optimum does not export.
-    shutil.rmtree(folder / "safety_checker")
+    for part in OPTIONAL:
+        shutil.rmtree(folder / part)
     for part in PARTS:
         path = folder / part / "model.onnx"
         model = onnx.load(path)
@@ -81,7 +83,7 @@ def test_an_adopted_folder_is_what_an_export_writes(optimum_folder: Path, inpain
     assert main(["adopt", str(optimum_folder)]) == 0
     files = {path.relative_to(optimum_folder) for path in optimum_folder.rglob("*")}
     written = {path.relative_to(inpainting_set) for path in inpainting_set.rglob("*")}
-    assert files == {path for path in written if path.parts[0] != "safety_checker"}
+    assert files == {path for path in written if path.parts[0] not in OPTIONAL}
     adopted, exported = EngineSet.open(optimum_folder), EngineSet.open(inpainting_set)
     assert adopted.unet_channels == 9
     assert set(adopted.artifact("unet").files) == {"unet/model.onnx", "unet/model.onnx_data"}
@@ -96,7 +98,7 @@ def test_an_adopted_folder_is_what_an_export_writes(optimum_folder: Path, inpain
             np.testing.assert_array_equal(read_weight(stored), read_weight(names[1][name]))
 
 
-def test_a_safety_checker_is_adopted_with_the_rest_and_half_of_one_is_refused(
+def test_optional_parts_are_adopted_with_the_rest_and_half_a_safety_checker_is_refused(
     inpainting_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(shutil.copytree(inpainting_set, tmp_path / "set"))
@@ -108,9 +110,10 @@ def test_a_safety_checker_is_adopted_with_the_rest_and_half_of_one_is_refused(
     assert "safety_checker/concepts.safetensors is missing. Remove safety_checker" in capsys.readouterr().err
     concepts.write_bytes(content)
     assert main(["adopt", str(folder)]) == 0
-    given, expected = (EngineSet.open(each).artifact("safety_checker") for each in (folder, inpainting_set))
-    assert replace(given, files={}, parity={}) == replace(expected, files={}, parity={})
-    assert given.parity["max_rel_error"] < 1e-5
+    for part in OPTIONAL:
+        given, expected = (EngineSet.open(each).artifact(part) for each in (folder, inpainting_set))
+        assert replace(given, files={}, parity={}) == replace(expected, files={}, parity={})
+        assert given.parity["max_rel_error"] < 1e-5
 
 
 def test_a_set_of_version_1_gives_the_same_latents_before_and_after(tmp_path: Path) -> None:
