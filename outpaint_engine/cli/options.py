@@ -129,7 +129,7 @@ def detail_of(given: dict[str, Any]) -> str | Detail:
 
 def sampling_options(command: Command) -> Command:
     """Add the prompts, how they are read, the sampler, the seed, and what is done before and after the model."""
-    return _prompt_options(_sampler_options(command))
+    return _prompt_options(_sampler_options(_picture_options(command)))
 
 
 def _prompt_options(command: Command) -> Command:
@@ -206,6 +206,12 @@ def _sampler_options(command: Command) -> Command:
             "--noise", default="torch", show_default=True, help="torch, torch-cuda or numpy: whose noise a seed is."
         ),
         click.option("--num-images", type=int, default=1, show_default=True, help="Seeds count up from --seed."),
+    ]
+    return added(command, options)
+
+
+def _picture_options(command: Command) -> Command:
+    options = [
         click.option("--infill", default="auto", show_default=True, help="auto, edge, noise or grey."),
         click.option("--color-match/--no-color-match", default=True, help="Match colours at the seam. [on]"),
         click.option(
