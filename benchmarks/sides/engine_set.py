@@ -10,6 +10,7 @@ import numpy as np
 from outpaint_engine import EngineOptions, OutpaintPipeline
 from outpaint_engine.engines.timed import TimedEngine
 from outpaint_engine.request import SPEEDS
+from outpaint_engine.request.checks import check_one_of
 from outpaint_engine.run import bucket_of
 
 from ..task import SideName, Task, Turn, request_of
@@ -21,7 +22,9 @@ class EngineSetSide:
     def __init__(self, name: SideName, task: Task) -> None:
         buckets = (bucket_of(request_of(task, 0), None),)
         loading = dict(name.options)
-        self._approximation = dict(SPEEDS[loading.pop("speed", "exact")])
+        speed = loading.pop("speed", "exact")
+        check_one_of("speed", speed, tuple(SPEEDS))
+        self._approximation = dict(SPEEDS[speed])
         if "reuse" in loading:
             self._approximation["reuse"] = loading.pop("reuse")
         options = EngineOptions(precision=name.precision, buckets=buckets, **loading)

@@ -9,8 +9,10 @@ import pytest
 pytest.importorskip("tqdm")
 
 from benchmarks.contest import Side  # noqa: E402
-from benchmarks.task import SideName  # noqa: E402
+from benchmarks.sides.engine_set import load  # noqa: E402
+from benchmarks.task import SideName, Task  # noqa: E402
 from benchmarks.tracks import approximate_lines, beside_exact  # noqa: E402
+from outpaint_engine import RequestError  # noqa: E402
 
 
 def side(name: str, seconds: float, level: int, folder: Path) -> Side:
@@ -25,12 +27,18 @@ def side(name: str, seconds: float, level: int, folder: Path) -> Side:
     ("text", "exact"),
     [
         ("ours:ort-cpu:fp32:threads=1:reuse=fast", "ours:ort-cpu:fp32:threads=1"),
+        ("ours:ort-cpu:fp32:speed=fast", "ours:ort-cpu:fp32"),
         ("diffusers:cpu:fp32:deepcache=3", "diffusers:cpu:fp32"),
         ("diffusers:cpu:bf16:compile=true", "diffusers:cpu:bf16:compile=true"),
     ],
 )
 def test_the_exact_run_of_a_side_is_itself_without_its_approximations(text: str, exact: str) -> None:
     assert SideName.read(text).exact == exact
+
+
+def test_a_side_of_an_unknown_speed_is_told_the_names_there_are() -> None:
+    with pytest.raises(RequestError, match="speed must be one of exact, balanced, fast; not 'warp'"):
+        load(SideName.read("ours:ort-cpu:fp32:speed=warp"), Task("", "demo", 64, 64))
 
 
 def test_an_approximate_side_is_compared_with_its_own_exact_run_and_no_other(tmp_path: Path) -> None:
