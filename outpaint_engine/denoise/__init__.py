@@ -3,6 +3,7 @@
 Each takes a prediction function and returns one, so a sampler sees only `Denoise`.
 """
 
+from .corrected import corrected
 from .features import forecast_features
 from .forecast import forecast
 from .guidance import Guidance, guidance_embedding, guided, guided_calls
@@ -16,6 +17,7 @@ __all__ = [
     "Held",
     "Predict",
     "Reuse",
+    "corrected",
     "denoiser",
     "follows",
     "forecast",

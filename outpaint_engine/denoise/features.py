@@ -19,10 +19,10 @@ PredictShallow = Callable[[Array, float, Array, Array], Array]
 
 
 def forecast_features(
-    whole: PredictDeep, shallow: PredictShallow, whole_calls: Container[int], damping: float
+    whole: PredictDeep, shallow: PredictShallow, whole_calls: Container[int], slope: float
 ) -> Predict:
     """Run the UNet whole in `whole_calls` of a run, from 0, and its shallow part in the others."""
-    trend = Trend(damping)
+    trend = Trend(slope)
     call = -1
 
     def whole_or_shallow(sample: Array, timestep: float, context: Array) -> Array:

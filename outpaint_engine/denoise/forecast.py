@@ -19,13 +19,13 @@ def whole_calls(calls: range, every: int) -> frozenset[int]:
 
 
 class Trend:
-    """The line through the latest two of a run's arrays, by timestep; `damping` shortens its slope, 1 is the line.
+    """The line through the latest two of a run's arrays, by timestep; `slope` is how much of its slope is taken.
 
     Rows are guidance's: where a call has fewer than the arrays kept, they are the prompt's, which come last.
     """
 
-    def __init__(self, damping: float = 1.0) -> None:
-        self._damping = damping
+    def __init__(self, slope: float = 1.0) -> None:
+        self._slope = slope
         self._points: list[tuple[float, Array]] = []
 
     def add(self, t: float, value: Array) -> None:
@@ -39,13 +39,13 @@ class Trend:
         if len(self._points) == 1:
             return newer[-rows:]
         before, older = self._points[0]
-        ahead = np.float32(self._damping * (t - latest) / (latest - before))
+        ahead = np.float32(self._slope * (t - latest) / (latest - before))
         return newer[-rows:] + ahead * (newer[-rows:] - older[-rows:])
 
 
-def forecast(predict: Predict, whole: Container[int], damping: float = 1.0) -> Predict:
+def forecast(predict: Predict, whole: Container[int], slope: float = 1.0) -> Predict:
     """Call the UNet in the calls `whole` of a run, from 0, and read its output off a line in the others."""
-    trend = Trend(damping)
+    trend = Trend(slope)
     call = -1
 
     def whole_or_forecast(sample: Array, timestep: float, context: Array) -> Array:

@@ -1,6 +1,7 @@
 """Classifier-free guidance: in which calls, how far, and how often both predictions are computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,15 @@ class Guidance(NamedTuple):
     """How far beyond the prompt to go, and in which model calls of the run, counted from 0.
 
     In every `every`-th of them both predictions are computed; between, their difference is forecast.
+    `kept` says of calls whose predictions are forecast which share is kept of what their difference has changed since
+    the latest call that is not among them.
     """
 
     scale: float
     calls: range
     rescale: float = 0.0
     every: int = 1
+    kept: Mapping[int, float] = MappingProxyType({})
 
     @property
     def both(self) -> frozenset[int]:
@@ -68,15 +72,20 @@ def guided(predict: Predict, cond: Array, uncond: Array, guidance: Guidance) -> 
     those whose difference is forecast.
     """
     weight, both, differences = np.float32(guidance.scale), guidance.both, Trend()
-    call = -1
+    call, latest = -1, np.zeros(1, np.float32)
 
     def one_or_both(x: Array, t: float) -> Array:
-        nonlocal call
+        nonlocal call, latest
         call += 1
         if call in both:
             context = np.concatenate([uncond, cond]).repeat(len(x), axis=0)
             without, with_prompt = np.split(predict(np.concatenate([x, x]), t, context), 2)
             difference = with_prompt - without
+            if call in guidance.kept:
+                difference = latest + np.float32(guidance.kept[call]) * (difference - latest)
+                with_prompt = without + difference
+            else:
+                latest = difference
             if guidance.every > 1:
                 differences.add(t, difference)
         else:

@@ -3,6 +3,7 @@
 Everything here changes the picture: it is off unless asked for. The figures behind each choice are in docs/speed.md.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -13,10 +14,16 @@ from .forecast import whole_calls
 __all__ = ["LEVELS", "Reuse", "follows"]
 
 MOST = 10
-STRONG_GUIDANCE, STRONG_DAMPING = 5.0, 0.8
+STRONG_GUIDANCE = 5.0
+STRONG_SLOPES = {"forecast": 1.2, "shallow": 0.8}
+STRONG_KEPT = 0.45
+"""Over several calls under strong guidance: how much of a line's slope is taken, by method, and of what guidance's
+difference changes by it, which is of details, that lie on no line, and is multiplied."""
 METHODS = ("forecast", "shallow")
 FOLLOWING = frozenset({"DDIM", "DPM Multi", "DPM Single", "Euler"})
 """Schedulers whose pictures survive; with the others either method was measured to lose them, see docs/speed.md."""
+CORRECTING = frozenset({"DDIM"})
+"""Of those, what makes x of a prediction alone, as `corrected` needs it."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +31,10 @@ class Reuse:
     """The UNet is run whole in every `every`-th call, from the first, and in the last; 1 is every call.
 
     `damping` shortens the slope of the forecasts, from 0 (the latest value is used again) to 1; None takes what was
-    measured best for the guidance scale. `method` says what stands in for the other calls: "forecast", of the UNet's
-    output, which was measured to be as good for every scheduler; or "shallow", its shallow part run on a forecast of
-    the deep features.
+    measured best: the whole slope, but over several calls under strong guidance less of that of guidance's difference.
+    `method` says what stands in for the other calls: "forecast", of the UNet's output, which was measured to be as
+    good for every scheduler, and which DDIM corrects at the next whole call; or "shallow", its shallow part run on a
+    forecast of the deep features.
 
     Raises:
         RequestError: a value leaves its range.
@@ -51,11 +59,30 @@ class Reuse:
         """Whether some calls are not whole."""
         return self.every > 1
 
-    def damping_at(self, guidance_scale: float) -> float:
-        """The damping that applies; strong guidance multiplies the error of a forecast over several calls."""
+    def slope(self, guidance_scale: float) -> float:
+        """How much of a line's slope is taken."""
         if self.damping is not None:
             return self.damping
-        return STRONG_DAMPING if self.every > 2 and guidance_scale > STRONG_GUIDANCE else 1.0
+        return STRONG_SLOPES[self.method] if self._far(guidance_scale) else 1.0
+
+    def kept(self, calls: int, whole: Container[int], guidance_scale: float) -> dict[int, float]:
+        """Which share of guidance's difference's change is kept in those of a run's `calls` that are forecast."""
+        if self.damping is not None or self.method != "forecast" or not self._far(guidance_scale):
+            return {}
+        return {call: STRONG_KEPT for call in range(calls) if call not in whole}
+
+    def _far(self, guidance_scale: float) -> bool:
+        return self.every > 2 and guidance_scale > STRONG_GUIDANCE
+
+    def corrected_until(self, calls: int, scheduler: Scheduler, guidance_scale: float) -> int:
+        """Before which of a run's `calls` whole ones correct the forecast ones before them; 0 where none does."""
+        if not self or self.method != "forecast" or scheduler.name not in CORRECTING:
+            return 0
+        if guidance_scale <= STRONG_GUIDANCE:
+            # What the last call gives is not mended by a later one, so x is left where the model was asked of it.
+            return calls - 1
+        # Corrections of single steps, and in the second half, lost the hardest scenes.
+        return (calls + 1) // 2 if self._far(guidance_scale) else 0
 
     def check(self, scheduler: Scheduler, eta: float, guidance_every: int) -> None:
         """Refuse what no forecast follows, and what was measured to lose the picture.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..canvas import color_match, paste_back, report
 from ..components import Models
-from ..denoise import Guidance, Predict, denoiser, forecast, forecast_features, guided, guided_calls
+from ..denoise import Guidance, Predict, corrected, denoiser, forecast, forecast_features, guided, guided_calls
 from ..errors import RequestError
 from ..images import to_image
 from ..noise import random_seed
@@ -156,10 +156,10 @@ class StraightRun(OutpaintRun):
         unet, shallow, reuse = self._models.unet, self._models.shallow, self._request.chosen_reuse
         if not reuse:
             return unet.predict
-        damping = reuse.damping_at(self._guidance.scale)
+        slope = reuse.slope(self._guidance.scale)
         if shallow is not None and reuse.method == "shallow":
-            return forecast_features(unet.predict_deep, shallow.predict_shallow, self._whole, damping)
-        return forecast(unet.predict, self._whole, damping)
+            return forecast_features(unet.predict_deep, shallow.predict_shallow, self._whole, slope)
+        return forecast(unet.predict, self._whole, slope)
 
     def _sample(self, start: Start, cond: Array, uncond: Array) -> Iterator[Step | DeviceStep]:
         steps = self._on_device(start, cond, uncond) or self._through_arrays(start, cond, uncond)
@@ -195,13 +195,13 @@ class StraightRun(OutpaintRun):
             self._timings.rows.append(len(sample) if call in self._whole else 0)
             return start.predict(sample, timestep, context)
 
-        return self.sampler(
-            denoiser(guided(counted, cond, uncond, self._guidance), self.schedule),
-            start.x,
-            self._walk,
-            constrain=start.constrain,
-            noise=start.noise,
-        )
+        reuse, guidance, calls = self._request.chosen_reuse, self._guidance, len(self._walk.calls)
+        guidance = guidance._replace(kept=reuse.kept(calls, self._whole, guidance.scale))
+        denoise = denoiser(guided(counted, cond, uncond, guidance), self.schedule)
+        until = reuse.corrected_until(calls, self.scheduler, guidance.scale)
+        if until:
+            denoise = corrected(denoise, self.schedule, self._whole, until)
+        return self.sampler(denoise, start.x, self._walk, constrain=start.constrain, noise=start.noise)
 
     def _finished(self, seeds: list[int], latents: list[Array]) -> OutpaintResult:
         """Decode one picture at a time, which needs the least memory, and measure it."""

@@ -33,12 +33,12 @@ def test_every_nth_call_and_the_last_are_whole(reuse: Reuse, calls: int, guided:
     assert reuse.whole_calls(calls, guided) == whole
 
 
-@pytest.mark.parametrize(("damping", "seen"), [(1.0, [0, 10, 20, 30]), (0.5, [0, 10, 15, 20]), (0.0, [0, 10, 10, 10])])
-def test_a_forecast_goes_on_in_a_straight_line_over_timesteps(damping: float, seen: list[float]) -> None:
+@pytest.mark.parametrize(("slope", "seen"), [(1.0, [0, 10, 20, 30]), (0.5, [0, 10, 15, 20]), (0.0, [0, 10, 10, 10])])
+def test_a_forecast_goes_on_in_a_straight_line_over_timesteps(slope: float, seen: list[float]) -> None:
     def line(sample: np.ndarray, t: float, context: np.ndarray) -> np.ndarray:
         return np.full((2, 4, 1, 1), 100 - t, np.float32)
 
-    predict = forecast(line, {0, 1}, damping)
+    predict = forecast(line, {0, 1}, slope)
     assert [float(predict(TEXT[:, None], t, TEXT)[0, 0, 0, 0]) for t in (100, 90, 80, 70)] == pytest.approx(seen)
 
 
@@ -221,10 +221,26 @@ def test_a_set_without_a_shallow_graph_says_so(toy: Toy, picture: np.ndarray) ->
 
 
 @pytest.mark.parametrize(
-    ("reuse", "guidance_scale", "damping"),
-    [(Reuse(2), 7.5, 1.0), (Reuse(3), 2.5, 1.0), (Reuse(3), 7.5, 0.8), (Reuse(3, damping=0.0), 7.5, 0.0)],
+    ("reuse", "guidance_scale", "slope", "kept"),
+    [
+        (Reuse(3), 7.5, 1.2, {1: 0.45, 2: 0.45}),
+        (Reuse(3), 2.5, 1.0, {}),
+        (Reuse(2), 7.5, 1.0, {}),
+        (Reuse(3, damping=0.0), 7.5, 0.0, {}),
+        (Reuse(3, method="shallow"), 7.5, 0.8, {}),
+    ],
 )
-def test_long_forecasts_under_strong_guidance_are_damped_unless_told(
-    reuse: Reuse, guidance_scale: float, damping: float
+def test_over_several_calls_under_strong_guidance_less_of_the_difference_is_kept_unless_told(
+    reuse: Reuse, guidance_scale: float, slope: float, kept: dict[int, float]
 ) -> None:
-    assert reuse.damping_at(guidance_scale) == damping
+    assert reuse.slope(guidance_scale) == slope
+    assert reuse.kept(4, {0, 3}, guidance_scale) == kept
+
+
+def test_what_is_kept_of_a_difference_counts_from_the_latest_whole_call() -> None:
+    def line(sample: np.ndarray, t: float, context: np.ndarray) -> np.ndarray:
+        return np.float32(t) * context.mean(axis=(1, 2))[:, None, None, None]
+
+    predict = guided(line, TEXT + 5, TEXT + 1, Guidance(3.0, range(3), kept={1: 0.5, 2: 0.0}))
+    # Without the prompt 1 t, and 3 times a difference of 4 t: of its change since t = 10, half and then nothing.
+    assert [float(predict(TEXT[:, None], t)[0, 0, 0, 0]) for t in (10, 20, 30)] == [130, 20 + 180, 30 + 120]
